@@ -1,0 +1,75 @@
+# Every target is safe to repeat; what is already there is not made again.
+# A fresh machine needs `make demo` and `make test`, nothing before them.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+JOBS ?= 2
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+WHEELS := dist
+PIP_TOOLS := pip-tools==7.6.2
+
+.DEFAULT_GOAL := help
+.PHONY: help prerequisites setup check fix test coverage demo up bench wheels lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+prerequisites: ## say everything that this machine lacks, with the line that installs it
+	@scripts/prerequisites
+
+setup: prerequisites $(STAMP) ## make .venv from the lock file and install the project into it
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	@echo "setting up $(VENV): a minute or two the first time"
+	@test -x $(BIN)/python || "$$(scripts/prerequisites --python)" -m venv $(VENV)
+	$(PIP) install --require-hashes -r requirements/dev.txt
+	$(PIP) install --no-deps --no-build-isolation --quiet -e .
+	@touch $@
+
+check: setup ## lint, format, types and the rules on who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: setup ## mend what the linter and the formatter can mend by themselves
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: setup ## run every test in parallel and report what they cover (ARGS="-k name" for some)
+	$(BIN)/python -m pytest -n $(JOBS) --cov --cov-report=term:skip-covered $(ARGS)
+
+coverage: ## after `make test`: hold the pure core to 100 % of its branches, the rest to 90 %
+	$(BIN)/coverage report --skip-covered --fail-under=100 --include='bombyx/*' \
+		--omit='bombyx/cli/*,bombyx/client/*,bombyx/settings.py'
+	$(BIN)/coverage report --skip-covered --fail-under=90 \
+		--include='bombyx/cli/*,bombyx/client/*,bombyx/settings.py,gateway/*,worker/*'
+
+demo: setup ## start the network, stream one sealed answer, show its proof and its price, stop
+	@$(BIN)/bombyx demo $(ARGS)
+
+up: setup ## start the same network and leave it running until Ctrl-C
+	@$(BIN)/bombyx up $(ARGS)
+
+bench: setup ## measure the CPU time per request and per token
+	$(BIN)/python -m benchmarks $(ARGS)
+
+wheels: setup ## build one wheel per role into dist/
+	@for folder in . packaging/gateway packaging/worker; do \
+		(cd $$folder && "$(CURDIR)/$(BIN)/hatchling" build -t wheel -d "$(CURDIR)/$(WHEELS)") || exit 1; \
+	done
+
+lock: setup ## resolve the dependencies anew (add ARGS=--upgrade for newer releases)
+	@test -x build/lock/bin/pip-compile || "$$(scripts/prerequisites --python)" -m venv build/lock
+	build/lock/bin/pip install --quiet $(PIP_TOOLS)
+	build/lock/bin/pip-compile --extra dev --strip-extras --generate-hashes --quiet --no-header \
+		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --unsafe-package bombyx \
+		$(ARGS) --output-file requirements/dev.txt pyproject.toml
+	@# pip-compile warns in the file that bombyx itself is not pinned; it is installed from here.
+	@sed -i.bak '/^# WARNING: The following/,$$d' requirements/dev.txt && rm requirements/dev.txt.bak
+
+clean: ## remove everything that was built or cached, .venv included
+	rm -rf $(VENV) build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
+		.pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
