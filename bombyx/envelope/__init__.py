@@ -1,0 +1,1 @@
+"""`bombyx/1` sealed requests and answers: bytes in, bytes out (SPEC 2, 3)."""

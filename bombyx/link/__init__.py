@@ -1,0 +1,1 @@
+"""`bombyx-link/1`: many requests over one WebSocket that the worker dialled (SPEC 10)."""

@@ -1,0 +1,99 @@
+"""The documents that travel on a link besides sealed bytes (SPEC 10.3)."""
+
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, UnsetType
+
+from bombyx.canonical import Document
+from bombyx.money.batch import MAX_LEAVES, Batch
+from bombyx.units import Count, Hex16, Hex32, Hex64, Name
+
+_Code = Annotated[str, Meta(max_length=64, pattern=r"\A[a-z0-9_]+\Z")]
+_Text = Annotated[str, Meta(max_length=512)]
+_Url = Annotated[str, Meta(max_length=512, pattern=r"\Awss?://[\x21-\x7e]+\Z")]
+Fault = Literal["client", "worker", "gateway", "unattributed"]
+
+
+class Refusal(Document, frozen=True):
+    """A worker's signed word that it will not run a request (SPEC 4); `at` in milliseconds."""
+
+    worker: Hex32
+    gateway: Hex32
+    code: _Code
+    fault: Fault
+    at: Count
+    c: Hex32 | UnsetType = UNSET
+    h: Hex32 | UnsetType = UNSET
+
+
+class SignedRefusal(Document, frozen=True):
+    """A refusal with the signature of the worker's receipt key (kind `refusal`).
+
+    `message` is for people and not signed: it never holds content.
+    """
+
+    refusal: Refusal
+    signature: Hex64
+    message: _Text | UnsetType = UNSET
+
+
+class Lost(Document, frozen=True):
+    """A gateway's word that no attempt of a claim ended (SPEC 6.6)."""
+
+    gateway: Hex32
+    c: Hex32
+    at: Count
+
+
+class Disposition(Document, frozen=True):
+    """What became of a terminal statement: final, stored, repeated identically (SPEC 6.8)."""
+
+    statement: Hex32
+    disposition: Literal["billed", "superseded", "expired", "invalid"]
+    code: _Code | UnsetType = UNSET
+    winner: Hex32 | UnsetType = UNSET
+    """Hash of the statement that won the claim instead."""
+    lost: Lost | UnsetType = UNSET
+    lost_signature: Hex64 | UnsetType = UNSET
+
+
+class Ack(Document, frozen=True):
+    """A batch of dispositions."""
+
+    dispositions: Annotated[list[Disposition], Meta(max_length=1024)]
+
+
+class Settle(Document, frozen=True):
+    """The leaves since the last one under one signature of kind `settle` (SPEC 1.5).
+
+    The receiver recomputes the root from the leaves.
+    """
+
+    leaves: Annotated[list[Hex32], Meta(min_length=1, max_length=MAX_LEAVES)]
+    batch: Batch
+    signature: Hex64
+
+
+class WorkerStatus(Document, frozen=True):
+    """A worker's load: requests running, waiting, and how many it takes at once."""
+
+    model: Name
+    running: Count
+    waiting: Count
+    slots: Count
+
+
+class SessionStart(Document, frozen=True):
+    """A bare-tier session (SPEC 15): its secret, wrapped to the worker's HPKE key."""
+
+    session: Hex16
+    key_id: Hex16
+    wrapped: Annotated[str, Meta(max_length=4096, pattern=r"\A[0-9a-f]+\Z")]
+
+
+class Goaway(Document, frozen=True):
+    """No new requests on this link; `retry` says whether to dial again."""
+
+    code: _Code
+    message: _Text
+    retry: bool

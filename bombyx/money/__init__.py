@@ -1,0 +1,1 @@
+"""Prices, statements, receipts and their settlement: integers only (SPEC 1, 6)."""

@@ -1,0 +1,199 @@
+"""Which statement settles a claim, and for how much (SPEC 6). Pure: decides, touches nothing.
+
+A claim is open until one terminal statement of its winner, or its deadline, settles it. The winner
+is the attempt dispatched last: another worker is tried only before the first byte of an answer, so
+the last attempt is also the one that answered.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+import msgspec
+
+from bombyx.errors import BadReceipt
+from bombyx.money.offer import Prices
+from bombyx.money.statement import Statement, Status, check_arithmetic
+from bombyx.units import Nano
+
+NOTHING = Nano(0)
+
+
+class Outcome(StrEnum):
+    """The final disposition of a statement."""
+
+    BILLED = "billed"
+    SUPERSEDED = "superseded"
+    EXPIRED = "expired"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One dispatch of a claim to a worker, with what the worker promised then."""
+
+    number: int
+    worker: str
+    ticket: str
+    offer: str
+    prices: Prices
+    weights: str
+    engine: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What the gateway knows of a request whose cost it has reserved; hex digests, nano, ms."""
+
+    c: str
+    h: str
+    id: str
+    payer: str
+    gateway: str
+    tier: str
+    model: str
+    fee_bps: int
+    reserve: Nano
+    max_input_tokens: int
+    max_output_tokens: int
+    req_ct_hash: str
+    deadline_ms: int
+    attempts: tuple[Attempt, ...]
+
+    @property
+    def winner(self) -> Attempt | None:
+        """The attempt whose statement counts."""
+        return self.attempts[-1] if self.attempts else None
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What this process saw of an answer up to a statement."""
+
+    resp_ct_hash: str
+    resp_ct_bytes: int
+
+
+class InvalidStatement(BadReceipt):
+    """Raised when a statement does not fit its claim; `reason` goes into the disposition."""
+
+    code = "invalid_statement"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the statement does not fit its claim: {reason}")
+        self.reason = reason
+
+
+def check_statement(
+    statement: Statement,
+    claim: Claim,
+    *,
+    passed: Passed | None,
+    held: Statement | None = None,
+) -> Attempt:
+    """All of SPEC 6.1 but signature and batch; returns the attempt that the statement is of.
+
+    `passed` is None where other processes relayed the answer. Raises `InvalidStatement`.
+    """
+    attempt = _attempt_of(statement, claim)
+    _same(statement, claim, attempt)
+    try:
+        check_arithmetic(statement)
+    except BadReceipt:
+        raise InvalidStatement("arithmetic") from None
+    _check_caps(statement, claim)
+    if passed is not None and (statement.resp_ct_hash, statement.resp_ct_bytes) != (
+        passed.resp_ct_hash,
+        passed.resp_ct_bytes,
+    ):
+        raise InvalidStatement("resp_ct_hash")
+    if held is not None and held.worker == statement.worker:
+        _check_monotone(statement, held)
+    return attempt
+
+
+def _attempt_of(statement: Statement, claim: Claim) -> Attempt:
+    for attempt in claim.attempts:
+        if (attempt.worker, attempt.ticket) == (statement.worker, statement.ticket):
+            return attempt
+    raise InvalidStatement("worker_or_ticket")
+
+
+def _same(statement: Statement, claim: Claim, attempt: Attempt) -> None:
+    """Each field that the claim or the attempt fixes."""
+    fixed: Mapping[str, object] = {
+        "c": claim.c,
+        "h": claim.h,
+        "id": claim.id,
+        "payer": claim.payer,
+        "gateway": claim.gateway,
+        "tier": claim.tier,
+        "model": claim.model,
+        "fee_bps": claim.fee_bps,
+        "req_ct_hash": claim.req_ct_hash,
+        "offer": attempt.offer,
+        "prices": attempt.prices,
+        "weights": attempt.weights,
+        "engine": attempt.engine,
+    }
+    for name, value in fixed.items():
+        if getattr(statement, name) != value:
+            raise InvalidStatement(name)
+
+
+def _check_caps(statement: Statement, claim: Claim) -> None:
+    if statement.tokens.prompt > claim.max_input_tokens:
+        raise InvalidStatement("max_input_tokens")
+    if statement.tokens.completion > claim.max_output_tokens:
+        raise InvalidStatement("max_output_tokens")
+    if int(statement.charge_nano) > claim.reserve:
+        raise InvalidStatement("max_cost_nano")
+
+
+def _check_monotone(statement: Statement, held: Statement) -> None:
+    """Counters never fall and `seq` rises, so that a later statement takes nothing back."""
+    if statement.seq <= held.seq:
+        raise InvalidStatement("seq")
+    new, old = msgspec.structs.astuple(statement.tokens), msgspec.structs.astuple(held.tokens)
+    if any(later < earlier for later, earlier in zip(new, old, strict=True)):
+        raise InvalidStatement("tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a valid or invalid terminal statement leads to; `charge` is 0 unless billed."""
+
+    outcome: Outcome
+    charge: Nano = NOTHING
+
+
+def judge(statement: Statement, claim: Claim, *, attempt: Attempt, now_ms: int) -> Verdict:
+    """The disposition of a valid terminal statement of an open claim."""
+    if statement.status is Status.PARTIAL:
+        raise ValueError("a partial statement settles nothing before the deadline")
+    if attempt != claim.winner:
+        return Verdict(Outcome.SUPERSEDED)
+    if now_ms > claim.deadline_ms:
+        return Verdict(Outcome.EXPIRED)
+    return Verdict(Outcome.BILLED, Nano(int(statement.charge_nano)))
+
+
+def judge_settled(
+    statement_hash: str,
+    settled_by: str | None,
+    *,
+    now_ms: int,
+    claim: Claim,
+    attempt: Attempt | None = None,
+) -> Verdict:
+    """The disposition of a statement whose claim is settled already.
+
+    After the deadline a winner's later statement has expired, also where a partial of its own was
+    promoted (SPEC 6.7). Without `attempt` the statement is taken for the winner's.
+    """
+    if settled_by == statement_hash:
+        return Verdict(Outcome.BILLED)
+    lost = attempt is not None and attempt != claim.winner
+    if now_ms > claim.deadline_ms and not lost:
+        return Verdict(Outcome.EXPIRED)
+    return Verdict(Outcome.SUPERSEDED)
