@@ -1,0 +1,152 @@
+"""What a verifier accepts: one frozen value, read from a table and hashed (SPEC 5).
+
+There is no default that allows: an empty or absent list denies all, an unknown key is refused
+with its name, and a network on mainnet cannot name the simulated platform.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from bombyx import canonical
+from bombyx.attestation.policy_table import Table
+from bombyx.errors import PolicyError
+
+POLICY_VERSION: Final = 1
+NETWORKS: Final = ("local", "testnet", "mainnet")
+PLATFORMS: Final = ("tdx", "sev-snp", "vtpm", "simulated")
+SIMULATED: Final = "simulated"
+TCB_STATUSES: Final = (
+    "UpToDate",
+    "SWHardeningNeeded",
+    "ConfigurationNeeded",
+    "ConfigurationAndSWHardeningNeeded",
+    "OutOfDate",
+    "OutOfDateConfigurationNeeded",
+)
+"""Intel's names. `Revoked` is not among them: no policy can accept it."""
+_DIGEST_BYTES = 32
+_MEASUREMENT_BYTES = 48
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedRules:
+    """Which simulated platforms pass: SHA-256 of root certificates, images, TCB statuses."""
+
+    roots: tuple[str, ...] = ()
+    mr_td: tuple[str, ...] = ()
+    accepted_tcb: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRules:
+    """Which weights and engines may answer under a model's name (hex digests)."""
+
+    name: str
+    weights: tuple[str, ...] = ()
+    engines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What one verifier accepts; lists are sorted, so that equal rules are equal policies.
+
+    `gateways` pins gateway identity keys; None pins none, an empty tuple allows none.
+    """
+
+    version: int
+    network: str
+    platforms: tuple[str, ...] = ()
+    gateways: tuple[str, ...] | None = None
+    simulated: SimulatedRules = SimulatedRules()
+    models: tuple[ModelRules, ...] = ()
+
+    def model(self, name: str) -> ModelRules | None:
+        """The rules for a model's name, or None: not allowed."""
+        return next((rules for rules in self.models if rules.name == name), None)
+
+    def allows_gateway(self, key: str) -> bool:
+        """Whether a gateway identity key (hex) is within the pin."""
+        return self.gateways is None or key in self.gateways
+
+
+def parse_policy(source: Mapping[str, Any]) -> Policy:
+    """Read a policy from a table, as `tomllib` gives it.
+
+    Raises `PolicyError` naming the key for anything unknown, missing, misspelt or contradictory.
+    """
+    table = Table(source)
+    if table.integer("version") != POLICY_VERSION:
+        raise PolicyError(f"policy: version must be {POLICY_VERSION}")
+    policy = Policy(
+        version=POLICY_VERSION,
+        network=table.choice("network", NETWORKS),
+        platforms=table.choices("platforms", PLATFORMS),
+        gateways=table.hexes("gateways", _DIGEST_BYTES) if "gateways" in source else None,
+        simulated=_simulated(table.table("simulated")),
+        models=_models(table.table("models")),
+    )
+    table.finish()
+    _refuse_simulation_of_money(policy)
+    return policy
+
+
+def _simulated(table: Table) -> SimulatedRules:
+    rules = SimulatedRules(
+        roots=table.hexes("roots", _DIGEST_BYTES),
+        mr_td=table.hexes("mr_td", _MEASUREMENT_BYTES),
+        accepted_tcb=table.choices("accepted_tcb", TCB_STATUSES),
+    )
+    table.finish()
+    return rules
+
+
+def _models(table: Table) -> tuple[ModelRules, ...]:
+    return tuple(_model(name, table.table(name)) for name in table.names())
+
+
+def _model(name: str, table: Table) -> ModelRules:
+    rules = ModelRules(
+        name=name,
+        weights=table.hexes("weights", _DIGEST_BYTES),
+        engines=table.hexes("engines", _DIGEST_BYTES),
+    )
+    table.finish()
+    return rules
+
+
+def _refuse_simulation_of_money(policy: Policy) -> None:
+    if policy.network == "mainnet" and SIMULATED in policy.platforms:
+        raise PolicyError(
+            "policy: platforms names `simulated`, which protects nothing; a network on mainnet "
+            "cannot accept it"
+        )
+
+
+def policy_hash(policy: Policy) -> str:
+    """Hex SHA-256 of the policy's canonical form; absent pins are absent."""
+    fields = {key: value for key, value in asdict(policy).items() if value is not None}
+    return canonical.digest(fields).hex()
+
+
+def render_policy(policy: Policy) -> str:
+    """The policy as TOML; `parse_policy` of it gives an equal policy."""
+    lines = [f"version = {policy.version}", _pair("network", policy.network)]
+    lines.append(_pair("platforms", policy.platforms))
+    if policy.gateways is not None:
+        lines.append(_pair("gateways", policy.gateways))
+    rules = policy.simulated
+    lines += ["", "[simulated]", _pair("roots", rules.roots), _pair("mr_td", rules.mr_td)]
+    lines.append(_pair("accepted_tcb", rules.accepted_tcb))
+    for model in policy.models:
+        lines += ["", f'[models."{model.name}"]']
+        lines += [_pair("weights", model.weights), _pair("engines", model.engines)]
+    return "\n".join(lines) + "\n"
+
+
+def _pair(key: str, value: str | tuple[str, ...]) -> str:
+    # Every string that a policy can hold is of letters, digits and `._:/@+-`: nothing to escape.
+    if isinstance(value, str):
+        return f'{key} = "{value}"'
+    items = ", ".join(f'"{item}"' for item in value)
+    return f"{key} = [{items}]"

@@ -1,0 +1,152 @@
+import hashlib
+import tomllib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bombyx.attestation.policy import (
+    PLATFORMS,
+    TCB_STATUSES,
+    ModelRules,
+    Policy,
+    parse_policy,
+    policy_hash,
+    render_policy,
+)
+from bombyx.attestation.policy_table import MAX_ENTRIES
+from bombyx.errors import PolicyError
+from tests.bombyx.attestation.world import POLICY, policy_table, simulated_rules
+
+NAMES = st.text("abcXYZ019._:/@+-", min_size=1, max_size=20)
+
+
+def hexes(size: int) -> st.SearchStrategy[list[str]]:
+    return st.lists(st.binary(min_size=size, max_size=size).map(bytes.hex), max_size=3)
+
+
+TABLES = st.fixed_dictionaries(
+    {
+        "version": st.just(1),
+        "network": st.sampled_from(["local", "testnet"]),
+        "platforms": st.lists(st.sampled_from(PLATFORMS)),
+        "simulated": st.fixed_dictionaries(
+            {
+                "roots": hexes(32),
+                "mr_td": hexes(48),
+                "accepted_tcb": st.lists(st.sampled_from(TCB_STATUSES)),
+            }
+        ),
+        "models": st.dictionaries(
+            NAMES,
+            st.fixed_dictionaries({"weights": hexes(32), "engines": hexes(32)}),
+            max_size=3,
+        ),
+    },
+    optional={"gateways": hexes(32)},
+)
+
+
+@given(TABLES)
+def test_a_rendered_policy_reads_as_the_same_policy(table: dict[str, Any]) -> None:
+    policy = parse_policy(table)
+    again = parse_policy(tomllib.loads(render_policy(policy)))
+    assert again == policy
+    assert policy_hash(again) == policy_hash(policy)
+
+
+def test_order_and_repetition_do_not_change_a_policy() -> None:
+    one = parse_policy(policy_table(platforms=["tdx", "simulated"]))
+    other = parse_policy(policy_table(platforms=["simulated", "tdx", "simulated"]))
+    assert one == other
+    assert policy_hash(one) == policy_hash(other)
+
+
+def test_the_hash_of_a_policy_is_over_its_canonical_form() -> None:
+    text = (
+        b'{"models":[{"engines":["bb"],"name":"m","weights":["aa"]}],"network":"local",'
+        b'"platforms":["simulated"],"simulated":{"accepted_tcb":[],"mr_td":[],"roots":[]},'
+        b'"version":1}'
+    )
+    model = ModelRules(name="m", weights=("aa",), engines=("bb",))
+    policy = Policy(version=1, network="local", platforms=("simulated",), models=(model,))
+    assert policy_hash(policy) == hashlib.sha256(text).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"network": "testnet"},
+        {"platforms": []},
+        {"gateways": []},
+        {"simulated": simulated_rules(roots=[])},
+        {"models": {}},
+    ],
+)
+def test_every_rule_is_in_the_hash(changes: dict[str, Any]) -> None:
+    assert policy_hash(parse_policy(policy_table(**changes))) != policy_hash(POLICY)
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"version": 2}, "version must be 1"),
+        ({"version": "1"}, "version must be an integer"),
+        ({"version": True}, "version must be an integer"),
+        ({"network": "moon"}, "network must be of local, testnet, mainnet"),
+        ({"network": 1}, "network must be of"),
+        ({"platforms": ["sgx"]}, "platforms must be of"),
+        ({"platforms": "simulated"}, "platforms must be a list"),
+        ({"platforms": ["tdx"] * (MAX_ENTRIES + 1)}, "platforms must be a list"),
+        ({"gateways": ["AB" * 32]}, "gateways must hold 32 bytes"),
+        ({"gateways": [1]}, "gateways must hold 32 bytes"),
+        ({"allow_simulated": True}, "unknown key allow_simulated"),
+        ({"simulated": simulated_rules(rots=[])}, "unknown key simulated.rots"),
+        ({"simulated": simulated_rules(roots=["ab"])}, "simulated.roots must hold 32 bytes"),
+        ({"simulated": simulated_rules(mr_td=["ab" * 32])}, "simulated.mr_td must hold 48"),
+        ({"simulated": simulated_rules(accepted_tcb=["Revoked"])}, "simulated.accepted_tcb must"),
+        ({"simulated": []}, "simulated must be a table"),
+        ({"models": {"m": {"weight": []}}}, "unknown key models.m.weight"),
+        ({"models": {"m": []}}, "models.m must be a table"),
+        ({"models": {'m"]': {}}}, "models holds a name"),
+        ({"models": {"": {}}}, "models holds a name"),
+        ({"models": {1: {}}}, "models holds a name"),
+        ({"models": {"m": {"engines": ["x"]}}}, "models.m.engines must hold"),
+    ],
+)
+def test_a_wrong_key_is_named(changes: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(PolicyError) as error:
+        parse_policy(policy_table(**changes))
+    assert complaint in error.value.message
+
+
+@pytest.mark.parametrize("key", ["version", "network"])
+def test_a_required_key_is_missed_by_name(key: str) -> None:
+    table = policy_table()
+    del table[key]
+    with pytest.raises(PolicyError, match=f"{key} is missing"):
+        parse_policy(table)
+
+
+def test_mainnet_cannot_name_the_simulated_platform() -> None:
+    with pytest.raises(PolicyError, match="mainnet"):
+        parse_policy(policy_table(network="mainnet"))
+    with pytest.raises(PolicyError, match="mainnet"):
+        parse_policy(policy_table(network="mainnet", platforms=["tdx", "simulated"]))
+    assert parse_policy(policy_table(network="mainnet", platforms=["tdx"])).network == "mainnet"
+
+
+def test_absent_lists_are_empty_and_allow_nothing() -> None:
+    policy = parse_policy({"version": 1, "network": "local"})
+    assert policy.platforms == ()
+    assert policy.simulated.roots == ()
+    assert policy.model("smol") is None
+
+
+def test_an_absent_gateway_pin_allows_all_and_an_empty_one_none() -> None:
+    key = "ab" * 32
+    assert POLICY.allows_gateway(key)
+    assert not parse_policy(policy_table(gateways=[])).allows_gateway(key)
+    assert parse_policy(policy_table(gateways=[key])).allows_gateway(key)
+    assert not parse_policy(policy_table(gateways=[key])).allows_gateway("cd" * 32)

@@ -1,0 +1,1 @@
+"""The role that runs models: identity, admission, engines and the link (SPEC 4)."""
