@@ -1,0 +1,67 @@
+"""Cumulative counts of one request out of what servers say on the way (SPEC 1.4, 6.5).
+
+Three sources, the largest wins: usage objects (SGLang and vLLM on every chunk, all servers at the
+end), llama.cpp's `timings` per choice, and the number of chunks that carried text, which is a lower
+bound for servers that say nothing before the end.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from bombyx.chat.usage import UsageTally
+from bombyx.money.cost import Tokens
+
+
+class Counter:
+    """Counts of one request over all its choices."""
+
+    __slots__ = ("_ended", "_per_choice", "_tally")
+
+    def __init__(self) -> None:
+        self._tally = UsageTally()
+        self._per_choice: dict[int, int] = {}
+        self._ended = 0
+
+    def observe(self, raw: Mapping[str, Any]) -> Tokens:
+        """Take one raw chunk; the counts so far."""
+        for choice in raw.get("choices") or ():
+            self._observe_choice(choice, raw.get("timings"))
+        usage = raw.get("usage")
+        if isinstance(usage, dict):
+            self._observe_usage(usage, is_per_choice="timings" in raw)
+        self._tally.observe({"completion_tokens": sum(self._per_choice.values())})
+        return self._tally.tokens
+
+    def _observe_choice(self, choice: Any, timings: Any) -> None:
+        if not isinstance(choice, dict) or type(index := choice.get("index", 0)) is not int:
+            return
+        count = self._per_choice.get(index, 0) + bool(_says_something(choice.get("delta")))
+        if isinstance(timings, dict):
+            told = timings.get("predicted_n")
+            count = max(count, told) if type(told) is int else count
+            self._observe_prompt(timings)
+        self._per_choice[index] = count
+
+    def _observe_prompt(self, timings: Mapping[str, Any]) -> None:
+        fresh, cached = timings.get("prompt_n"), timings.get("cache_n", 0)
+        if type(fresh) is int and type(cached) is int:
+            self._tally.observe({"prompt_tokens": fresh + cached})
+
+    def _observe_usage(self, usage: Mapping[str, Any], *, is_per_choice: bool) -> None:
+        if not is_per_choice:
+            self._tally.observe(usage)
+            return
+        # llama.cpp ends each choice with a usage chunk of its own: completions add up, the prompt
+        # is one. With a second choice its prefix shows as cached though nobody had it before.
+        count = usage.get("completion_tokens")
+        self._ended += count if type(count) is int else 0
+        shared = {**usage, "completion_tokens": self._ended}
+        if len(self._per_choice) > 1:
+            shared.pop("prompt_tokens_details", None)
+        self._tally.observe(shared)
+
+
+def _says_something(delta: Any) -> bool:
+    return isinstance(delta, dict) and any(
+        delta.get(name) for name in ("content", "reasoning_content", "refusal", "tool_calls")
+    )

@@ -1,0 +1,283 @@
+"""Any OpenAI-compatible server on loopback: SGLang, vLLM, llama.cpp (SPEC 2.6, 4.7, 12).
+
+Always asks for a stream, so that counts are known when a request is cut; closing the connection
+is what stops the server. Follows no redirect, uses no proxy, and speaks to loopback only unless the
+owner says otherwise: prompts are in the clear here.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import msgspec
+
+from bombyx.chat.body import Body, encode_body
+from bombyx.chat.size import count_images
+from bombyx.chat.sse import DONE_DATA, SseDecoder
+from bombyx.errors import (
+    BadStream,
+    EngineFailed,
+    EngineTimeout,
+    ModelNotFound,
+    SetupError,
+)
+from worker.engine.discover import flavour_of, models_of
+from worker.engine.flavour import Flavour, outgoing, template_body
+from worker.engine.port import EngineEvent, EngineModel, EngineRequest, Load
+from worker.engine.pump import events
+from worker.engine.refusals import engine_error, error_in
+
+MAX_ANSWER_BYTES = 32 * 2**20
+"""Non-stream answers read whole: templates, token lists, errors."""
+CONNECT_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAIServer:
+    """Where a server is and how to speak to it.
+
+    Without `models` those that the server lists are served, with `names` mapping served ids to the
+    server's own. A plain `flavour` becomes the one that the server shows itself to be.
+    `allow_remote` lets the URL leave loopback and is for servers inside the same trusted machine.
+    """
+
+    url: str
+    models: tuple[EngineModel, ...] = ()
+    flavour: Flavour = Flavour.OPENAI
+    api_key: str = field(default="", repr=False)
+    names: tuple[tuple[str, str], ...] = ()
+    slots: int = 64
+    allow_remote: bool = False
+    first_token_seconds: float = 120.0
+    idle_seconds: float = 60.0
+
+
+class OpenAIEngine:
+    """An `Engine` over HTTP; `start` makes the session, each request has its own connection."""
+
+    def __init__(self, server: OpenAIServer) -> None:
+        check_url(server.url, allow_remote=server.allow_remote)
+        self._server = server
+        self._flavour = server.flavour
+        self._models = list(server.models)
+        self._names = dict(server.names)
+        self._session: aiohttp.ClientSession | None = None
+        self._running = 0
+
+    async def start(self) -> None:
+        """Open the session and ask the server for its models; raises `EngineFailed`."""
+        headers = {"content-type": "application/json"}
+        if self._server.api_key:
+            headers["authorization"] = f"Bearer {self._server.api_key}"
+        self._session = aiohttp.ClientSession(
+            headers=headers,
+            # A kept connection may be closed by the server just as a request goes out, and a POST
+            # cannot be repeated; on loopback a new one costs next to nothing.
+            connector=aiohttp.TCPConnector(limit=0, force_close=True),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+            trust_env=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        try:
+            self._learn(await self._ask("GET", "/v1/models"))
+        except BaseException:
+            await self.close()
+            raise
+
+    def _learn(self, listing: Any) -> None:
+        if self._flavour is Flavour.OPENAI:
+            # Not for comfort: without the right name for the salt, payers share a prefix cache.
+            self._flavour = flavour_of(listing)
+        if not self._models:
+            found = models_of(listing)
+            self._models = list(found)
+            self._names |= {model.id: own for model, own in found.items()}
+
+    async def close(self) -> None:
+        """Drop the session and every running request with it."""
+        if self._session is not None:
+            session, self._session = self._session, None
+            await session.close()
+
+    def models(self) -> list[EngineModel]:
+        """What was configured, else what the server listed when it was started."""
+        return list(self._models)
+
+    async def count_prompt(self, path: str, body: Body) -> int | None:  # noqa: ARG002 (one path)
+        """By the server's own template and tokenizer; None for images and servers without."""
+        flavour = self._flavour
+        if count_images(body):
+            return None
+        if flavour is Flavour.LLAMACPP:
+            rendered = _get(
+                await self._ask("POST", "/apply-template", template_body(body)), "prompt"
+            )
+            wanted = {"content": rendered, "add_special": True, "parse_special": True}
+            tokens = _get(await self._ask("POST", "/tokenize", wanted), "tokens")
+            return len(tokens) if isinstance(tokens, list) else None
+        if flavour is Flavour.VLLM:
+            asked = {**template_body(body), "model": self._own_name(body["model"])}
+            count = _get(await self._ask("POST", "/tokenize", asked), "count")
+            return count if type(count) is int else None
+        return None
+
+    async def run(self, request: EngineRequest) -> AsyncGenerator[EngineEvent, None]:
+        """One request; closing the generator closes the connection."""
+        raw = self._raw(request)
+        self._running += 1
+        try:
+            async with (
+                aclosing(raw),
+                aclosing(events(raw, request)) as clean,
+            ):
+                async for event in clean:
+                    yield event
+        finally:
+            self._running -= 1
+
+    async def load(self) -> Load:
+        """llama.cpp is asked for its slots; else what runs through this driver."""
+        slots, running = self._server.slots, min(self._running, self._server.slots)
+        if self._flavour is Flavour.LLAMACPP:
+            told = await self._ask("GET", "/slots")
+            if isinstance(told, list) and told:
+                slots = len(told)
+                running = sum(_get(slot, "is_processing") is True for slot in told)
+        return Load(running=running, waiting=max(0, self._running - slots), slots=slots)
+
+    def _own_name(self, model: str) -> str:
+        if all(model != known.id for known in self._models):
+            raise ModelNotFound("this engine does not serve the model", param="model")
+        return self._names.get(model, model)
+
+    async def _raw(self, request: EngineRequest) -> AsyncGenerator[dict[str, Any], None]:
+        """Parsed chunks until the end of the stream; the first is awaited before any is given."""
+        own = self._own_name(request.body["model"])
+        body = outgoing(request, self._flavour, model=own)
+        async with self._open("POST", request.path, body) as response:
+            decoder = SseDecoder()
+            parts = response.content.iter_any()
+            seconds = self._server.first_token_seconds
+            async for part in _timed(parts, seconds, self._server.idle_seconds):
+                for event in _decode(decoder, part):
+                    if event == DONE_DATA:
+                        return
+                    yield _parse_chunk(event)
+            raise EngineFailed("the engine closed its stream before the end")
+
+    async def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        async with self._open(method, path, body) as response:
+            try:
+                async with asyncio.timeout(self._server.idle_seconds):
+                    return _parse(await _read(response))
+            except TimeoutError:
+                raise EngineTimeout("the engine did not answer in time") from None
+
+    @asynccontextmanager
+    async def _open(
+        self, method: str, path: str, body: Any = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A 200 answer; raises what others mean, and `EngineFailed` when the server is gone."""
+        try:
+            response = await self._send(method, path, body)
+            try:
+                if response.status != 200:  # noqa: PLR2004 (HTTP's)
+                    raise engine_error(response.status, _parse(await _read(response)))
+                yield response
+            finally:
+                # Not `release`: a connection closed early is what tells the server to stop.
+                response.close()
+        except (aiohttp.ClientError, ConnectionError) as error:
+            # The name is enough: messages can name hosts and headers.
+            raise EngineFailed(f"the engine's connection failed ({type(error).__name__})") from None
+
+    async def _send(self, method: str, path: str, body: Any) -> aiohttp.ClientResponse:
+        if self._session is None:
+            raise EngineFailed("the engine is not running")
+        url = self._server.url.rstrip("/") + path
+        data = None if body is None else encode_body(body)
+        try:
+            async with asyncio.timeout(self._server.first_token_seconds):
+                return await self._session.request(method, url, data=data, allow_redirects=False)
+        except TimeoutError:
+            raise EngineTimeout("the engine did not answer in time") from None
+
+
+def check_url(url: str, *, allow_remote: bool) -> None:
+    """Only plain HTTP to a loopback address, unless the owner allows more; raises `SetupError`."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
+        raise SetupError("the engine's URL is http://HOST:PORT")
+    if parts.query or parts.fragment:
+        raise SetupError("the engine's URL has no query")
+    if not allow_remote and not _is_loopback(parts.hostname):
+        raise SetupError("the engine's URL must be on loopback: prompts travel there in the clear")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+async def _timed(
+    parts: AsyncIterator[bytes], first_seconds: float, idle_seconds: float
+) -> AsyncIterator[bytes]:
+    seconds = first_seconds
+    while True:
+        try:
+            async with asyncio.timeout(seconds):
+                part = await anext(parts)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise EngineTimeout("the engine gave no token in time") from None
+        yield part
+        seconds = idle_seconds
+
+
+def _decode(decoder: SseDecoder, part: bytes) -> list[bytes]:
+    try:
+        return [event.data for event in decoder.feed(part)]
+    except BadStream:
+        raise EngineFailed("the engine's stream holds an event beyond the limit") from None
+
+
+def _parse_chunk(data: bytes) -> dict[str, Any]:
+    chunk = _parse(data)
+    if not isinstance(chunk, dict):
+        raise EngineFailed("the engine sent an event that is no JSON object")
+    error = error_in(chunk)
+    if error is not None:
+        raise error
+    return chunk
+
+
+def _parse(data: bytes) -> Any:
+    """JSON, None where it is none."""
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def _get(value: Any, name: str) -> Any:
+    return value.get(name) if isinstance(value, dict) else None
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """The body up to `MAX_ANSWER_BYTES`, where the rest is cut and fails to parse."""
+    held = bytearray()
+    async for part in response.content.iter_any():
+        held += part
+        if len(held) > MAX_ANSWER_BYTES:
+            break
+    return bytes(held)

@@ -1,0 +1,56 @@
+"""From a server's raw chunks to the port's events; the same for every engine that speaks OpenAI's.
+
+The chunk that finishes the last choice is held until the engine's stream ends, since the final
+counts come after it: so the last event always carries them.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+from bombyx.chat.assemble import Assembler
+from bombyx.money.cost import Tokens
+from worker.engine.counting import Counter
+from worker.engine.normalise import Normaliser
+from worker.engine.port import Answer, Chunk, EngineEvent, EngineRequest, Progress
+
+Raw = dict[str, Any]
+
+
+async def events(
+    raw_chunks: AsyncIterator[Raw], request: EngineRequest
+) -> AsyncGenerator[EngineEvent, None]:
+    """Clean events of one request; raises `EngineFailed` for a stream that is not whole."""
+    chunks = _clean(raw_chunks, request)
+    whole = None if request.body.get("stream") else Assembler()
+    tokens = Tokens()
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            if whole is None:
+                yield chunk
+                continue
+            whole.add(chunk.payload)
+            tokens = chunk.tokens
+            yield Progress(tokens)
+    if whole is not None:
+        yield Answer(whole.answer(tokens), tokens)
+
+
+async def _clean(
+    raw_chunks: AsyncIterator[Raw], request: EngineRequest
+) -> AsyncGenerator[Chunk, None]:
+    normaliser, counter = Normaliser(request), Counter()
+    held: dict[str, Any] | None = None
+    tokens = Tokens()
+    async for raw in raw_chunks:
+        tokens = counter.observe(raw)
+        payload = normaliser.chunk(raw)
+        if payload is None:
+            continue
+        if normaliser.all_finished:
+            held = payload
+        else:
+            yield Chunk(payload, tokens)
+    normaliser.finish()
+    if held is not None:
+        yield Chunk(held, tokens)
