@@ -1,0 +1,1 @@
+"""The gateway: authenticates, routes, meters and relays requests that it cannot read."""

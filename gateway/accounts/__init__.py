@@ -1,0 +1,1 @@
+"""Accounts, their credit, their API keys and payer keys."""

@@ -1,0 +1,238 @@
+"""Accounts, credit and keys, as administrators and account pages use them: rare, whole, audited.
+
+All money that exists came from `issuance`, whose balance is therefore what all others hold, with
+the sign turned. What requests do on the hot path is `gateway.metering`.
+"""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from sqlalchemy import ColumnElement, insert, select, text, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from bombyx.errors import NotFound, RequestError
+from bombyx.units import MAX_NANO
+from gateway.accounts.keys import ENTROPY_BYTES, NewKey, make_key
+from gateway.database import now_ms
+from gateway.metering.rows import ISSUANCE_ACCOUNT
+from gateway.models import account, api_key, ledger_entry
+
+Kind: TypeAlias = Literal["client", "worker", "gateway", "issuance"]
+Scope: TypeAlias = Literal["inference", "admin"]
+
+ID_BYTES = 8
+MAX_PAGE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account and what it holds: nano, running reserves included."""
+
+    id: str
+    kind: Kind
+    name: str
+    posted: int
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the ledger."""
+
+    id: int
+    txn: str
+    account: str
+    amount_nano: int
+    kind: str
+    ref: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """What is known of a key once it was shown."""
+
+    id: str
+    account: str
+    name: str
+    prefix: str
+    created_at: int
+    expires_at: int | None
+    revoked_at: int | None
+    scope: Scope
+
+
+class Accounts:
+    """Every method is one transaction."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def create(self, name: str, *, kind: Kind = "client") -> Account:
+        """A new account with nothing on it."""
+        new_id = f"{kind}_{secrets.token_hex(ID_BYTES)}"
+        async with self._engine.begin() as connection:
+            await _insert_account(connection, new_id, kind, name)
+        return await self.get(new_id)
+
+    async def get(self, account_id: str) -> Account:
+        """Raises `NotFound`."""
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(_accounts(account.c.id == account_id))).first()
+        if row is None:
+            raise NotFound("there is no such account")
+        return Account(*row)
+
+    async def list(self, *, after: str = "", limit: int = 100) -> Sequence[Account]:
+        """Accounts by id, a page at a time."""
+        query = _accounts(account.c.id > after).order_by(account.c.id).limit(min(limit, MAX_PAGE))
+        async with self._engine.connect() as connection:
+            return [Account(*row) for row in await connection.execute(query)]
+
+    async def balance(self, account_id: str) -> int:
+        """Nano posted; raises `NotFound`."""
+        return (await self.get(account_id)).posted
+
+    async def credit(self, account_id: str, amount: int, *, txn: str, ref: str = "") -> bool:
+        """Give an account money out of `issuance`; False when `txn` was booked before.
+
+        Raises `RequestError` for an amount that is no positive integer, `NotFound`.
+        """
+        if type(amount) is not int or not 0 < amount <= MAX_NANO:
+            raise RequestError("an amount is a positive whole number of nano", param="amount_nano")
+        await self.get(account_id)
+        try:
+            async with self._engine.begin() as connection:
+                await _transfer(connection, account_id, amount, txn=txn, ref=ref)
+        except IntegrityError:
+            if await self._is_booked(txn, account_id):
+                return False
+            raise
+        return True
+
+    async def _is_booked(self, txn: str, account_id: str) -> bool:
+        query = select(ledger_entry.c.id).where(
+            ledger_entry.c.txn == txn, ledger_entry.c.account == account_id
+        )
+        async with self._engine.connect() as connection:
+            return (await connection.execute(query)).first() is not None
+
+    async def ledger(
+        self, account_id: str, *, before: int | None = None, limit: int = 100
+    ) -> Sequence[Entry]:
+        """Entries of an account, the latest first, older than entry `before`."""
+        columns = ledger_entry.c
+        query = (
+            select(*(columns[name] for name in Entry.__slots__))
+            .where(columns.account == account_id)
+            .order_by(columns.id.desc())
+            .limit(min(limit, MAX_PAGE))
+        )
+        if before is not None:
+            query = query.where(columns.id < before)
+        async with self._engine.connect() as connection:
+            return [Entry(*row) for row in await connection.execute(query)]
+
+    async def latest_entries(self, *, limit: int = 100) -> Sequence[Entry]:
+        """Entries of all accounts, the latest first."""
+        columns = ledger_entry.c
+        query = (
+            select(*(columns[name] for name in Entry.__slots__))
+            .order_by(columns.id.desc())
+            .limit(min(limit, MAX_PAGE))
+        )
+        async with self._engine.connect() as connection:
+            return [Entry(*row) for row in await connection.execute(query)]
+
+    async def create_key(
+        self,
+        account_id: str,
+        *,
+        name: str,
+        scope: Scope = "inference",
+        expires_at: int | None = None,
+    ) -> tuple[KeyRecord, NewKey]:
+        """A key, whose secret exists only in this answer; raises `NotFound`."""
+        await self.get(account_id)
+        key = make_key(secrets.token_bytes(ENTROPY_BYTES))
+        key_id = f"key_{secrets.token_hex(ID_BYTES)}"
+        async with self._engine.begin() as connection:
+            await connection.execute(
+                insert(api_key).values(
+                    id=key_id,
+                    account=account_id,
+                    name=name,
+                    prefix=key.prefix,
+                    digest=key.digest,
+                    created_at=now_ms(connection),
+                    expires_at=expires_at,
+                    scope=scope,
+                )
+            )
+            row = (await connection.execute(_keys(api_key.c.id == key_id))).one()
+        return KeyRecord(*row), key
+
+    async def keys(self, account_id: str) -> Sequence[KeyRecord]:
+        """The keys of an account, without their secrets."""
+        query = _keys(api_key.c.account == account_id).order_by(api_key.c.created_at)
+        async with self._engine.connect() as connection:
+            return [KeyRecord(*row) for row in await connection.execute(query)]
+
+    async def revoke_key(self, account_id: str, key_id: str) -> None:
+        """End a key of the account; raises `NotFound`. Again: nothing changes."""
+        mine = (api_key.c.id == key_id) & (api_key.c.account == account_id)
+        async with self._engine.begin() as connection:
+            if (await connection.execute(_keys(mine))).first() is None:
+                raise NotFound("there is no such key")
+            await connection.execute(
+                update(api_key)
+                .where(mine, api_key.c.revoked_at.is_(None))
+                .values(revoked_at=now_ms(connection))
+            )
+
+
+def _accounts(where: ColumnElement[bool]) -> Any:
+    return select(*(account.c[name] for name in Account.__slots__)).where(where)
+
+
+def _keys(where: ColumnElement[bool]) -> Any:
+    return select(*(api_key.c[name] for name in KeyRecord.__slots__)).where(where)
+
+
+async def _insert_account(
+    connection: AsyncConnection, account_id: str, kind: Kind, name: str
+) -> None:
+    await connection.execute(
+        insert(account).values(id=account_id, kind=kind, name=name, created_at=now_ms(connection))
+    )
+
+
+_ENSURE_ISSUANCE = text(
+    "INSERT INTO account (id, kind, name, created_at) "
+    "VALUES (:id, 'issuance', 'issuance', :at) ON CONFLICT DO NOTHING"
+)
+
+
+async def _transfer(
+    connection: AsyncConnection, account_id: str, amount: int, *, txn: str, ref: str
+) -> None:
+    """Both sides in ascending order of their ids, the order in which everyone locks accounts."""
+    at = (await connection.execute(select(now_ms(connection)))).scalar_one()
+    await connection.execute(_ENSURE_ISSUANCE, {"id": ISSUANCE_ACCOUNT, "at": at})
+    for target, delta in sorted([(ISSUANCE_ACCOUNT, -amount), (account_id, amount)]):
+        await connection.execute(
+            update(account).where(account.c.id == target).values(posted=account.c.posted + delta)
+        )
+        await connection.execute(
+            insert(ledger_entry).values(
+                txn=txn,
+                account=target,
+                amount_nano=delta,
+                kind="credit",
+                ref=ref,
+                at=at,
+            )
+        )

@@ -1,0 +1,254 @@
+"""Claims before work, settlements after it: the shell that requests talk to (SPEC 5, 6).
+
+Nothing here decides what a statement is worth; that is the caller's. The meter sees that a claim is
+committed before it is answered, that every reserve is released once, and that every claim ends.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import structlog
+
+from bombyx.errors import Overloaded, StoreBusy
+from gateway.metering.batching import GroupCommit
+from gateway.metering.clock import Clock
+from gateway.metering.membership import Membership, Timing
+from gateway.metering.port import Store
+from gateway.metering.purses import MAX_EPOCHS, Purses
+from gateway.metering.rows import (
+    Attempt,
+    Claimed,
+    Conflict,
+    Expired,
+    Fenced,
+    NewClaim,
+    Outcome,
+    RestoredClaim,
+    SettlementRow,
+    Shortage,
+    StoredClaim,
+    VerdictRow,
+)
+
+_log = structlog.get_logger(__name__)
+
+CLAIM_RETRIES = 3
+"""A client waits for its claim; a settlement is repeated until it is written."""
+
+DeadlineHook: TypeAlias = Callable[[StoredClaim], SettlementRow]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reserved:
+    claim: NewClaim
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    account: str
+    epoch: int
+    reserve: int
+    deadline: int
+
+
+class Meter:
+    """One per process and event loop. The store is the caller's to close."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        on_deadline: DeadlineHook,
+        clock: Clock,
+        timing: Timing | None = None,
+    ) -> None:
+        self._timing = timing or Timing()
+        self._store = store
+        self._on_deadline = on_deadline
+        self._members = Membership(store, clock=clock, timing=self._timing, on_epoch=self._forget)
+        self._purses = Purses(store, self._members, clock=clock, timing=self._timing)
+        self._held: dict[bytes, _Held] = {}
+        self._uncertain: set[bytes] = set()
+        self._loops: list[asyncio.Task[None]] = []
+        self._claims = GroupCommit(self._commit_claims, window_s=0, retries=CLAIM_RETRIES)
+        self._attempts = GroupCommit(store.retarget, window_s=0, retries=CLAIM_RETRIES)
+        window = self._timing.settle_window_s
+        self._settlements = GroupCommit(self._commit_settlements, window_s=window, retries=None)
+        self._verdicts = GroupCommit(store.record, window_s=window, retries=None)
+
+    @property
+    def slot(self) -> int:
+        """The slot of this process."""
+        return self._members.slot
+
+    async def start(self, slot: int, link_url: str) -> None:
+        """Take a slot and keep it."""
+        await self._members.start(slot, link_url)
+        for seconds, step in (
+            (self._timing.renew_s, self._members.renew),
+            (self._timing.recall_s, self._purses.honour_recalls),
+            (self._timing.reap_s, self.reap),
+        ):
+            self._loops.append(asyncio.create_task(_every(seconds, step)))
+
+    async def drain(self) -> None:
+        """Tell the others that this process takes no new work."""
+        await self._members.drain()
+
+    async def close(self) -> None:
+        """Write what is queued and give all leases back."""
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        for queue in (self._claims, self._attempts, self._settlements, self._verdicts):
+            await queue.close(self._timing.close_s)
+        await self._members.close()
+
+    # --- Requests ---
+
+    async def claim(self, new: NewClaim) -> Claimed | Conflict:
+        """Reserve and commit; only after `Claimed` may the request go to its worker.
+
+        Raises `InsufficientQuota`, `Overloaded`, `StoreBusy`. A claim whose caller was cancelled
+        meanwhile is settled at nothing.
+        """
+        for _ in range(MAX_EPOCHS):
+            epoch = await self._purses.reserve(new.account, new.reserve)
+            future = self._claims.submit(_Reserved(new, epoch))
+            try:
+                answer = await asyncio.shield(future)
+            except asyncio.CancelledError:
+                future.add_done_callback(self._abandon)
+                raise
+            if not isinstance(answer, Fenced):
+                return answer
+        raise Overloaded("this gateway lost its slot; try again")
+
+    async def retarget(self, attempt: Attempt) -> bool:
+        """Record a further attempt before it is dispatched; False when the claim is settled."""
+        return await self._attempts.submit(attempt)
+
+    def settle(self, row: SettlementRow) -> "asyncio.Future[Outcome]":
+        """Settle a claim, of this process or another; answers when it is on stable storage."""
+        return self._settlements.submit(row)
+
+    def record(self, row: VerdictRow) -> "asyncio.Future[Outcome]":
+        """Store a verdict on a statement that is not billed."""
+        return self._verdicts.submit(row)
+
+    async def restore(
+        self, claim: NewClaim, *, attempts: int
+    ) -> Claimed | Conflict | Shortage | Expired:
+        """Rebuild a claim that the database lost, from a valid ticket (SPEC 5.3)."""
+        held = self._held.get(claim.c)
+        mine = held is not None and held.epoch == self._members.epoch
+        owner = (self._members.slot, self._members.epoch) if mine else None
+        (answer,) = await self._store.restore([RestoredClaim(claim, attempts, owner)])
+        return answer
+
+    # --- What the loops do; tests call it by hand ---
+
+    async def renew(self) -> None:
+        """Keep the slot."""
+        await self._members.renew()
+
+    async def honour_recalls(self) -> None:
+        """Give back what others need."""
+        await self._purses.honour_recalls()
+
+    async def reap(self) -> None:
+        """Take the leases of the dead, settle what is overdue, release what others settled."""
+        await self._store.reap()
+        due = await self._store.overdue(
+            self._members.slot, self._members.epoch, grace_ms=self._timing.overdue_grace_ms
+        )
+        await asyncio.gather(*(self._end(claim) for claim in due))
+        await self._release_settled()
+
+    async def _end(self, claim: StoredClaim) -> None:
+        outcome = await self.settle(self._on_deadline(claim))
+        if outcome.charge is None:
+            # What the hook offered cannot be billed; the claim must end all the same.
+            await self.settle(SettlementRow(claim.c))
+
+    async def _release_settled(self) -> None:
+        """Another process may have settled our claim, where the worker came back to it."""
+        now = await self._store.now_ms()
+        past = [c for c, held in self._held.items() if held.deadline <= now]
+        for claim in (await self._store.find_claims(past)).values() if past else ():
+            self._release(claim.c, claim.charge)
+
+    # --- Batches ---
+
+    async def _commit_claims(self, batch: Sequence[_Reserved]) -> list[Claimed | Conflict | Fenced]:
+        epoch = self._members.epoch
+        live = [one.claim for one in batch if one.epoch == epoch]
+        try:
+            stored = await self._store.claim(self._members.slot, epoch, live) if live else []
+        except StoreBusy:
+            # It may have been committed; of these commitments none was answered yet.
+            self._uncertain.update(new.c for new in live if new.c not in self._held)
+            raise
+        remaining = iter(stored)
+        answers = [
+            self._note(one, next(remaining)) if one.epoch == epoch else Fenced() for one in batch
+        ]
+        if any(isinstance(answer, Fenced) for answer in stored):
+            await self._members.replace(epoch)
+        return answers
+
+    def _note(
+        self, one: _Reserved, answer: Claimed | Conflict | Fenced
+    ) -> Claimed | Conflict | Fenced:
+        new = one.claim
+        if isinstance(answer, Conflict) and self._is_ours(one, answer.stored):
+            answer = Claimed(new.c)
+        self._uncertain.discard(new.c)
+        if isinstance(answer, Claimed):
+            self._held[new.c] = _Held(new.account, one.epoch, new.reserve, new.deadline)
+        elif isinstance(answer, Conflict):
+            self._purses.refund(new.account, epoch=one.epoch, amount=new.reserve)
+        return answer
+
+    def _is_ours(self, one: _Reserved, stored: StoredClaim) -> bool:
+        """An earlier try of this very claim was committed and its answer lost."""
+        mine = (self._members.slot, one.epoch, one.claim.account, one.claim.h)
+        theirs = (stored.slot, stored.epoch, stored.account, stored.h)
+        return one.claim.c in self._uncertain and not stored.settled and mine == theirs
+
+    async def _commit_settlements(self, batch: Sequence[SettlementRow]) -> list[Outcome]:
+        outcomes = await self._store.settle(batch)
+        for outcome in outcomes:
+            self._release(outcome.c, outcome.charge)
+        return outcomes
+
+    def _release(self, c: bytes, charge: int | None) -> None:
+        if charge is None:
+            return
+        held = self._held.pop(c, None)
+        if held is not None:
+            self._purses.settle(held.account, epoch=held.epoch, reserve=held.reserve, charge=charge)
+
+    def _abandon(self, future: "asyncio.Future[Claimed | Conflict | Fenced]") -> None:
+        if future.cancelled() or future.exception() is not None:
+            return
+        answer = future.result()
+        if isinstance(answer, Claimed):
+            self.settle(SettlementRow(answer.c))
+
+    def _forget(self) -> None:
+        self._purses.forget()
+        self._uncertain.clear()
+
+
+async def _every(seconds: float, step: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await step()
+        except Exception:  # noqa: BLE001 - logged with its traceback
+            # A boundary: a loop that died would let this process be fenced for ever.
+            _log.exception("metering_step_failed")

@@ -1,0 +1,137 @@
+"""The transactions of PostgreSQL that move money; each runs on a connection inside a transaction.
+
+Every step that follows a lock is its own statement: under READ COMMITTED it then sees what the
+holders before it committed.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from gateway.metering import postgres_sql as sql
+from gateway.metering import queries
+from gateway.metering.port import ORPHAN_SLOT, grant_size
+from gateway.metering.queries import for_postgres, stored_claim
+from gateway.metering.rows import (
+    Claimed,
+    Conflict,
+    Disposition,
+    Expired,
+    Fenced,
+    Granted,
+    Outcome,
+    RestoredClaim,
+    SettlementRow,
+    Shortage,
+    VerdictRow,
+)
+from gateway.metering.settlement import (
+    ClaimState,
+    Plan,
+    Verdict,
+    plan_settlement,
+    plan_verdicts,
+)
+
+
+def columns(rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    """Rows turned into the arrays that `unnest` takes."""
+    return list(zip(*rows, strict=True))
+
+
+async def _available(connection: Any, account: str, slot: int) -> tuple[int, int] | None:
+    await connection.fetch(sql.LOCK_ACCOUNTS, [account])
+    row = await connection.fetchrow(queries.AVAILABLE, account, slot)
+    return (row[0], row[1]) if row is not None else None
+
+
+async def grant(
+    connection: Any, account: str, slot: int, *, epoch: int, need: int, processes: int
+) -> Granted | Shortage | Fenced:
+    """Enlarge a lease."""
+    if await connection.fetchval(sql.FENCE, slot, epoch) is None:
+        return Fenced()
+    available, elsewhere = await _available(connection, account, slot) or (0, 0)
+    amount = grant_size(need, available, processes)
+    if amount < need:
+        await connection.execute(queries.SET_RECALL, account)
+        return Shortage(available, elsewhere)
+    await connection.execute(queries.ENLARGE_LEASE, account, slot, epoch, amount)
+    await connection.execute(queries.CLEAR_RECALL, account)
+    return Granted(amount)
+
+
+async def take_leases(connection: Any, slots: Sequence[int]) -> int:
+    """Delete the leases of slots whose process rows are locked."""
+    await connection.fetch(sql.LOCK_LESSEES, slots)
+    return len(await connection.fetch(sql.DELETE_LEASES, slots))
+
+
+async def _read(
+    connection: Any, cs: Sequence[bytes]
+) -> tuple[dict[bytes, ClaimState], dict[bytes, Verdict], int]:
+    rows = await connection.fetch(sql.LOCK_CLAIMS, cs)
+    claims = {row[0]: ClaimState(*list(row)[1:]) for row in rows}
+    found = await connection.fetch(sql.VERDICTS, cs)
+    verdicts = {row[0]: Verdict(Disposition(row[1]), row[2]) for row in found}
+    return claims, verdicts, await connection.fetchval(for_postgres(queries.CLOCK))
+
+
+async def settle(connection: Any, batch: Sequence[SettlementRow]) -> list[Outcome]:
+    """Settle what is open and book it."""
+    claims, verdicts, now = await _read(connection, [row.c for row in batch])
+    plan = plan_settlement(batch, claims, verdicts, now=now)
+    await _book(connection, plan)
+    return plan.outcomes
+
+
+async def _book(connection: Any, plan: Plan) -> None:
+    if plan.settled:
+        await connection.execute(sql.SETTLE_CLAIMS, *columns(plan.settled))
+    if plan.entries:
+        accounts = sorted(plan.accounts.items())
+        await connection.fetch(sql.LOCK_ACCOUNTS, [account for account, _ in accounts])
+        await connection.execute(sql.POST, *columns(accounts))
+        leases = [(*key, charge) for key, charge in plan.leases.items()]
+        await connection.execute(sql.SHRINK_LEASES, *columns(leases))
+        await connection.execute(sql.INSERT_ENTRIES, *columns(plan.entries))
+    if plan.receipts:
+        await connection.execute(sql.INSERT_RECEIPTS, *columns(plan.receipts))
+
+
+async def record(connection: Any, batch: Sequence[VerdictRow]) -> list[Outcome]:
+    """Store verdicts; the lock on the claims keeps settlements of the same statements apart."""
+    claims, verdicts, now = await _read(connection, [row.c for row in batch])
+    charges = {c: state.charge for c, state in claims.items()}
+    plan = plan_verdicts(batch, charges, verdicts, now=now)
+    if plan.receipts:
+        await connection.execute(sql.INSERT_RECEIPTS, *columns(plan.receipts))
+    return plan.outcomes
+
+
+async def restore(connection: Any, row: RestoredClaim) -> Claimed | Conflict | Shortage | Expired:
+    """Insert a claim that was lost, under the lease that covers it or as an orphan."""
+    new = row.claim
+    found = await _available(connection, new.account, ORPHAN_SLOT)
+    stored = await connection.fetchrow(sql.CLAIMS_IN, [new.c])
+    if stored is not None:
+        return Conflict(stored_claim(stored))
+    if new.deadline <= await connection.fetchval(for_postgres(queries.CLOCK)):
+        return Expired()
+    owner = await _covering(connection, row)
+    if owner is None and (found is None or found[0] < new.reserve):
+        await connection.execute(queries.SET_RECALL, new.account)
+        return Shortage(*(found or (0, 0)))
+    inserted = await connection.fetchval(
+        for_postgres(queries.INSERT_CLAIM), *queries.claim_values(row, owner)
+    )
+    if inserted is None:
+        stored = await connection.fetchrow(sql.CLAIMS_IN, [new.c])
+        return Conflict(stored_claim(stored))
+    return Claimed(new.c)
+
+
+async def _covering(connection: Any, row: RestoredClaim) -> tuple[int, int] | None:
+    if row.owner is None or await connection.fetchval(sql.FENCE, *row.owner) is None:
+        return None
+    room = await connection.fetchval(queries.LEASE_ROOM, row.claim.account, *row.owner)
+    return row.owner if room is not None and room >= row.claim.reserve else None

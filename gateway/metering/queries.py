@@ -1,0 +1,219 @@
+"""SQL that both databases read alike: `$1` and `NOW_MS` are put into each one's spelling.
+
+What they spell differently (locks, many rows in one statement) stands in the stores.
+"""
+
+from typing import Any
+
+from gateway.database import POSTGRES_NOW_MS, SQLITE_NOW_MS
+from gateway.metering.port import ORPHAN_SLOT, PROCESS_TTL_MS, REAP_AFTER_MS
+from gateway.metering.rows import (
+    Disposition,
+    RestoredClaim,
+    StoredClaim,
+    StoredReceipt,
+)
+
+OVERDUE_LIMIT = 256
+
+
+def for_sqlite(query: str) -> str:
+    """SQLite's spelling."""
+    return query.replace("$", "?").replace("NOW_MS", SQLITE_NOW_MS)
+
+
+def for_postgres(query: str) -> str:
+    """PostgreSQL's spelling."""
+    return query.replace("NOW_MS", POSTGRES_NOW_MS)
+
+
+# --- Processes -----------------------------------------------------------------------------------
+
+OPEN_PROCESS = f"""
+INSERT INTO process (slot, epoch, expires_at, link_url, draining)
+VALUES ($1, 1, NOW_MS + {PROCESS_TTL_MS}, $2, false)
+ON CONFLICT (slot) DO UPDATE SET epoch = process.epoch + 1, expires_at = excluded.expires_at,
+    link_url = excluded.link_url, draining = false
+RETURNING epoch
+"""  # noqa: S608 - only numbers of our own are formatted in
+
+RENEW_PROCESS = f"""
+UPDATE process SET expires_at = NOW_MS + {PROCESS_TTL_MS}
+WHERE slot = $1 AND epoch = $2 AND expires_at > NOW_MS
+RETURNING slot
+"""  # noqa: S608
+
+DRAIN_PROCESS = "UPDATE process SET draining = true WHERE slot = $1 AND epoch = $2"
+
+CLOSE_PROCESS = "UPDATE process SET expires_at = 0 WHERE slot = $1 AND epoch = $2 RETURNING slot"
+
+PROCESSES = (
+    "SELECT slot, epoch, link_url, draining FROM process WHERE expires_at > NOW_MS ORDER BY slot"
+)
+
+FENCE = "SELECT slot FROM process WHERE slot = $1 AND epoch = $2 AND expires_at > NOW_MS"
+
+DEAD_SLOTS = f"""
+SELECT slot FROM process WHERE expires_at < NOW_MS - {REAP_AFTER_MS}
+AND EXISTS (SELECT 1 FROM lease WHERE lease.slot = process.slot) ORDER BY slot
+"""  # noqa: S608
+
+DELETE_LEASES = "DELETE FROM lease WHERE slot = $1 RETURNING account"
+
+# --- Leases --------------------------------------------------------------------------------------
+
+_COMMITTED = """
+COALESCE((SELECT CAST(SUM(l.granted) AS bigint) FROM lease l WHERE l.account = a.id), 0)
++ COALESCE((SELECT CAST(SUM(c.reserve) AS bigint) FROM claim c
+    WHERE c.account = a.id AND c.state = 'open' AND NOT EXISTS (SELECT 1 FROM lease l
+        WHERE l.account = c.account AND l.slot = c.slot AND l.epoch = c.epoch)), 0)
+"""
+"""Live leases, and reserves of open claims whose lease is gone."""
+
+AVAILABLE = f"""
+SELECT a.posted - ({_COMMITTED}) AS available,
+    COALESCE((SELECT CAST(SUM(l.granted) AS bigint) FROM lease l
+        WHERE l.account = a.id AND l.slot <> $2), 0) AS elsewhere
+FROM account a WHERE a.id = $1
+"""  # noqa: S608
+
+ENLARGE_LEASE = """
+INSERT INTO lease (account, slot, epoch, granted) VALUES ($1, $2, $3, $4)
+ON CONFLICT (account, slot) DO UPDATE SET granted = lease.granted + excluded.granted
+"""
+
+SET_RECALL = "UPDATE account SET recall = true WHERE id = $1"
+CLEAR_RECALL = "UPDATE account SET recall = false WHERE id = $1 AND recall"
+
+GIVE_BACK = """
+UPDATE lease SET granted = granted - $4 WHERE account = $1 AND slot = $2 AND epoch = $3
+"""
+
+RECALLS = """
+SELECT l.account FROM lease l JOIN account a ON a.id = l.account
+WHERE a.recall AND l.slot = $1 AND l.epoch = $2 AND l.granted > 0 ORDER BY l.account
+"""
+
+LEASE_ROOM = """
+SELECT l.granted - COALESCE((SELECT CAST(SUM(c.reserve) AS bigint) FROM claim c
+    WHERE c.account = l.account AND c.state = 'open' AND c.slot = l.slot AND c.epoch = l.epoch), 0)
+FROM lease l WHERE l.account = $1 AND l.slot = $2 AND l.epoch = $3
+"""
+
+# --- Claims --------------------------------------------------------------------------------------
+
+_CLAIM = (
+    "c, h, id, account, slot, epoch, reserve, state, deadline, attempts, winner, statement_hash, "
+    "charge, tier, model, payer, fee_bps, header, req_ct_hash"
+)
+CLAIM_COLUMNS = f"{_CLAIM}, worker, ticket, offer, created_at"
+
+CLAIMS_IN = f"SELECT {_CLAIM} FROM claim WHERE c "  # noqa: S608
+
+INSERT_CLAIM = f"""
+INSERT INTO claim ({CLAIM_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, 'open', $8, $9, $10,
+    NULL, NULL, $11, $12, $13, $14, $15, $16, $10, $17, $18, NOW_MS)
+ON CONFLICT DO NOTHING RETURNING c
+"""  # noqa: S608
+
+INSERT_ATTEMPT = """
+INSERT INTO attempt (c, number, worker, ticket, offer, dispatched_at)
+VALUES ($1, $2, $3, $4, $5, NOW_MS) ON CONFLICT DO NOTHING
+"""
+
+ATTEMPTS = """
+SELECT c, 1 AS number, worker, ticket, offer FROM claim WHERE c = $1
+UNION ALL SELECT c, number, worker, ticket, offer FROM attempt WHERE c = $1 ORDER BY number
+"""
+
+UNSETTLED_BEFORE = f"""
+SELECT {_CLAIM} FROM claim WHERE state = 'open' AND deadline < $1 ORDER BY deadline LIMIT $2
+"""  # noqa: S608
+
+OVERDUE = f"""
+SELECT {_CLAIM} FROM claim WHERE state = 'open' AND deadline <= NOW_MS AND (
+    (slot = $1 AND epoch = $2) OR deadline <= NOW_MS - $3
+    OR NOT EXISTS (SELECT 1 FROM process p
+        WHERE p.slot = claim.slot AND p.epoch = claim.epoch AND p.expires_at > NOW_MS))
+ORDER BY deadline LIMIT {OVERDUE_LIMIT}
+"""  # noqa: S608
+
+OPEN_CLAIMS = f"""
+SELECT {_CLAIM} FROM claim WHERE state = 'open' AND slot = $1 AND epoch = $2 ORDER BY deadline
+"""  # noqa: S608
+
+CLAIMS_BY_ID = f"""
+SELECT {_CLAIM} FROM claim WHERE id = $2 AND account = $1 ORDER BY created_at
+"""  # noqa: S608
+
+RECEIPTS_OF = """
+SELECT statement_hash, c, id, worker, status, document, disposition, code, charge_nano, at
+FROM receipt WHERE c = $1 ORDER BY at
+"""
+
+# --- Credentials ---------------------------------------------------------------------------------
+
+FIND_KEY = """
+SELECT id, account, scope FROM api_key
+WHERE digest = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > NOW_MS)
+"""
+
+BIND_PAYER = "INSERT INTO payer (key, account) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+PAYER_ACCOUNT = "SELECT account FROM payer WHERE key = $1"
+
+BIND_RETRY = """
+INSERT INTO idempotency (account, key, body_digest, c, created_at)
+VALUES ($1, $2, $3, $4, NOW_MS) ON CONFLICT DO NOTHING
+"""
+FIND_RETRY = "SELECT account, key, body_digest, c FROM idempotency WHERE account = $1 AND key = $2"
+
+# --- Accounts of settlements, and audit ----------------------------------------------------------
+
+ENSURE_ACCOUNT = """
+INSERT INTO account (id, kind, name, created_at) VALUES ($1, $2, $1, NOW_MS) ON CONFLICT DO NOTHING
+"""
+
+CLOCK = "SELECT NOW_MS"
+
+LEDGER_SUM = "SELECT CAST(COALESCE(SUM(amount_nano), 0) AS bigint) FROM ledger_entry"
+
+OVERCOMMITTED = f"""
+SELECT a.id FROM account a WHERE a.kind <> 'issuance' AND a.posted < {_COMMITTED} ORDER BY a.id
+"""  # noqa: S608
+
+UNPOSTED = """
+SELECT COALESCE(a.id, s.account) FROM account a FULL OUTER JOIN (
+    SELECT account, SUM(amount_nano) AS total FROM ledger_entry GROUP BY account) s
+ON s.account = a.id WHERE COALESCE(a.posted, 0) <> COALESCE(s.total, 0) ORDER BY 1
+"""
+
+BILLING_GAP = """
+SELECT CAST(
+    COALESCE((SELECT -SUM(amount_nano) FROM ledger_entry WHERE kind = 'charge'), 0)
+    - COALESCE((SELECT SUM(charge_nano) FROM receipt WHERE disposition = 'billed'), 0) AS bigint)
+"""
+
+
+def stored_claim(row: Any) -> StoredClaim:
+    """Read a row of the claim columns."""
+    values = list(row)
+    values[7] = values[7] == "settled"
+    return StoredClaim(*values)
+
+
+def stored_receipt(row: Any) -> StoredReceipt:
+    """Read a row of `RECEIPTS_OF`."""
+    values = list(row)
+    values[6] = Disposition(values[6])
+    return StoredReceipt(*values)
+
+
+def claim_values(row: RestoredClaim, owner: tuple[int, int] | None) -> tuple[Any, ...]:
+    """Arguments of `INSERT_CLAIM`; without an owner the claim is an orphan."""
+    new = row.claim
+    slot, epoch = owner or (ORPHAN_SLOT, 0)
+    return (
+        *(new.c, new.h, new.id, new.account, slot, epoch, new.reserve, new.deadline),
+        *(row.attempts, new.worker, new.tier, new.model, new.payer, new.fee_bps, new.header),
+        *(new.req_ct_hash, new.ticket, new.offer),
+    )

@@ -1,0 +1,224 @@
+"""The transactions of SQLite that move money; run by `SqliteThread`, one at a time.
+
+SQLite has one writer, so reading first and writing then needs no row locks.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+from gateway.metering import queries
+from gateway.metering.port import ORPHAN_SLOT, grant_size
+from gateway.metering.queries import for_sqlite, stored_claim
+from gateway.metering.rows import (
+    Claimed,
+    Conflict,
+    Disposition,
+    Expired,
+    Fenced,
+    Granted,
+    NewClaim,
+    Outcome,
+    RestoredClaim,
+    SettlementRow,
+    Shortage,
+    StoredClaim,
+    VerdictRow,
+)
+from gateway.metering.settlement import (
+    ClaimState,
+    Plan,
+    Verdict,
+    kind_of,
+    plan_settlement,
+    plan_verdicts,
+)
+
+_FENCE = for_sqlite(queries.FENCE)
+_CLOCK = for_sqlite(queries.CLOCK)
+_AVAILABLE = for_sqlite(queries.AVAILABLE)
+_ENLARGE = for_sqlite(queries.ENLARGE_LEASE)
+_SET_RECALL = for_sqlite(queries.SET_RECALL)
+_CLEAR_RECALL = for_sqlite(queries.CLEAR_RECALL)
+_LEASE_ROOM = for_sqlite(queries.LEASE_ROOM)
+_INSERT_CLAIM = for_sqlite(queries.INSERT_CLAIM)
+_ENSURE_ACCOUNT = for_sqlite(queries.ENSURE_ACCOUNT)
+
+_INSERT_CLAIMS = f"""
+INSERT INTO claim ({queries.CLAIM_COLUMNS})
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'open', ?8, 1, ?9, NULL, NULL, ?10, ?11, ?12, ?13, ?14,
+    ?15, ?9, ?16, ?17, ?18) ON CONFLICT DO NOTHING
+"""  # noqa: S608
+_INSERT_RECEIPT = """
+INSERT INTO receipt (statement_hash, c, id, worker, status, document, disposition, code,
+    charge_nano, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_INSERT_ENTRY = (
+    "INSERT INTO ledger_entry (txn, account, amount_nano, kind, ref, at) VALUES (?, ?, ?, ?, ?, ?)"
+)
+
+
+def clock(connection: sqlite3.Connection) -> int:
+    """The database's clock, unix ms."""
+    now: int = connection.execute(_CLOCK).fetchone()[0]
+    return now
+
+
+def _in(count: int) -> str:
+    return "IN (" + ",".join("?" * count) + ")"
+
+
+def read_claims(connection: sqlite3.Connection, cs: Sequence[bytes]) -> dict[bytes, StoredClaim]:
+    """Claims by commitment."""
+    rows = connection.execute(queries.CLAIMS_IN + _in(len(cs)), cs)
+    return {row[0]: stored_claim(row) for row in rows}
+
+
+def claim(
+    connection: sqlite3.Connection, slot: int, epoch: int, batch: Sequence[NewClaim]
+) -> list[Claimed | Conflict | Fenced]:
+    """Insert all rows at once; one by one only where some exist already."""
+    if connection.execute(_FENCE, (slot, epoch)).fetchone() is None:
+        stored = read_claims(connection, [row.c for row in batch])
+        return [Conflict(stored[row.c]) if row.c in stored else Fenced() for row in batch]
+    now = clock(connection)
+    connection.execute("SAVEPOINT batch")
+    if _insert(connection, slot, epoch, batch, now) != len(batch):
+        connection.execute("ROLLBACK TO batch")
+        return [_claim_one(connection, slot, epoch, row, now) for row in batch]
+    return [Claimed(row.c) for row in batch]
+
+
+def _claim_one(
+    connection: sqlite3.Connection, slot: int, epoch: int, row: NewClaim, now: int
+) -> Claimed | Conflict | Fenced:
+    stored = read_claims(connection, [row.c])
+    if row.c in stored:
+        return Conflict(stored[row.c])
+    _insert(connection, slot, epoch, [row], now)
+    return Claimed(row.c)
+
+
+def _insert(
+    connection: sqlite3.Connection, slot: int, epoch: int, batch: Sequence[NewClaim], now: int
+) -> int:
+    return connection.executemany(
+        _INSERT_CLAIMS,
+        [
+            (
+                *(row.c, row.h, row.id, row.account, slot, epoch, row.reserve, row.deadline),
+                *(row.worker, row.tier, row.model, row.payer, row.fee_bps, row.header),
+                *(row.req_ct_hash, row.ticket, row.offer, now),
+            )
+            for row in batch
+        ],
+    ).rowcount
+
+
+def grant(
+    connection: sqlite3.Connection,
+    account: str,
+    slot: int,
+    *,
+    epoch: int,
+    need: int,
+    processes: int,
+) -> Granted | Shortage | Fenced:
+    """Enlarge a lease."""
+    if connection.execute(_FENCE, (slot, epoch)).fetchone() is None:
+        return Fenced()
+    row = connection.execute(_AVAILABLE, (account, slot)).fetchone()
+    available, elsewhere = row or (0, 0)
+    amount = grant_size(need, available, processes)
+    if amount < need:
+        connection.execute(_SET_RECALL, (account,))
+        return Shortage(available, elsewhere)
+    connection.execute(_ENLARGE, (account, slot, epoch, amount))
+    connection.execute(_CLEAR_RECALL, (account,))
+    return Granted(amount)
+
+
+def _states(connection: sqlite3.Connection, cs: Iterable[bytes]) -> dict[bytes, ClaimState]:
+    keys = list(set(cs))
+    rows = connection.execute(
+        "SELECT c, account, slot, epoch, reserve, deadline, charge FROM claim WHERE c "  # noqa: S608
+        + _in(len(keys)),
+        keys,
+    )
+    return {row[0]: ClaimState(*row[1:]) for row in rows}
+
+
+def _verdicts(connection: sqlite3.Connection, cs: Iterable[bytes]) -> dict[bytes, Verdict]:
+    keys = list(set(cs))
+    rows = connection.execute(
+        "SELECT statement_hash, disposition, code FROM receipt WHERE c "  # noqa: S608
+        + _in(len(keys)),
+        keys,
+    )
+    return {row[0]: Verdict(Disposition(row[1]), row[2]) for row in rows}
+
+
+def settle(connection: sqlite3.Connection, batch: Sequence[SettlementRow]) -> list[Outcome]:
+    """Settle what is open and book it."""
+    states = _states(connection, (row.c for row in batch))
+    verdicts = _verdicts(connection, (row.c for row in batch))
+    plan = plan_settlement(batch, states, verdicts, now=clock(connection))
+    _book(connection, plan)
+    return plan.outcomes
+
+
+def record(connection: sqlite3.Connection, batch: Sequence[VerdictRow]) -> list[Outcome]:
+    """Store verdicts."""
+    states = _states(connection, (row.c for row in batch))
+    verdicts = _verdicts(connection, (row.c for row in batch))
+    charges = {c: state.charge for c, state in states.items()}
+    plan = plan_verdicts(batch, charges, verdicts, now=clock(connection))
+    connection.executemany(_INSERT_RECEIPT, plan.receipts)
+    return plan.outcomes
+
+
+def _book(connection: sqlite3.Connection, plan: Plan) -> None:
+    many = connection.executemany
+    many(
+        "UPDATE claim SET state = 'settled', charge = ?, statement_hash = ? WHERE c = ?",
+        plan.settled,
+    )
+    deltas = [(delta, account) for account, delta in sorted(plan.accounts.items())]
+    post = "UPDATE account SET posted = posted + ? WHERE id = ?"
+    for delta in deltas:
+        if connection.execute(post, delta).rowcount != 1:
+            connection.execute(_ENSURE_ACCOUNT, (delta[1], kind_of(delta[1])))
+            connection.execute(post, delta)
+    many(
+        "UPDATE lease SET granted = granted - ? WHERE account = ? AND slot = ? AND epoch = ?",
+        [(charge, *key) for key, charge in plan.leases.items()],
+    )
+    many(_INSERT_ENTRY, plan.entries)
+    many(_INSERT_RECEIPT, plan.receipts)
+
+
+def restore(
+    connection: sqlite3.Connection, row: RestoredClaim
+) -> Claimed | Conflict | Shortage | Expired:
+    """Insert a claim that was lost, under the lease that covers it or as an orphan."""
+    new = row.claim
+    stored = read_claims(connection, [new.c])
+    if new.c in stored:
+        return Conflict(stored[new.c])
+    if new.deadline <= clock(connection):
+        return Expired()
+    owner = _covering(connection, row)
+    if owner is None:
+        found = connection.execute(_AVAILABLE, (new.account, ORPHAN_SLOT)).fetchone()
+        available, elsewhere = found or (0, 0)
+        if found is None or available < new.reserve:
+            connection.execute(_SET_RECALL, (new.account,))
+            return Shortage(available, elsewhere)
+    connection.execute(_INSERT_CLAIM, queries.claim_values(row, owner)).fetchall()
+    return Claimed(new.c)
+
+
+def _covering(connection: sqlite3.Connection, row: RestoredClaim) -> tuple[int, int] | None:
+    if row.owner is None:
+        return None
+    room = connection.execute(_LEASE_ROOM, (row.claim.account, *row.owner)).fetchone()
+    return row.owner if room is not None and room[0] >= row.claim.reserve else None

@@ -1,0 +1,113 @@
+"""Accounts, their keys and the ledger (SPEC 5; DESIGN 8).
+
+`account.posted` is the sum of the account's ledger entries, kept beside them so that a reserve
+reads one row. Only `issuance`, where credit comes from, may be negative. The ledger is double-entry
+and append-only: triggers refuse UPDATE and DELETE. A credit's (txn, account) is unique, so no
+deposit is booked twice; settlements are guarded by the state of their claim instead, since a random
+key of three rows each would cost them more than all else. Ids grow with time, which is the key that
+partitions would be cut along.
+"""
+
+from sqlalchemy import (
+    DDL,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    Table,
+    Text,
+    event,
+    false,
+    text,
+)
+
+from gateway.models.metadata import Amount, Milliseconds, Serial, bytes_long, metadata, one_of
+
+account = Table(
+    "account",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("posted", Amount, nullable=False, server_default="0"),
+    Column("recall", Boolean, nullable=False, server_default=false()),
+    Column("created_at", Milliseconds, nullable=False),
+    one_of("kind", "client", "worker", "gateway", "issuance"),
+    CheckConstraint("posted >= 0 OR kind = 'issuance'", name="posted_not_negative"),
+)
+
+_RECALLED = text("recall")
+
+Index("ix_account_recall", account.c.id, sqlite_where=_RECALLED, postgresql_where=_RECALLED)
+
+_CREDITS = text("kind = 'credit'")
+
+ledger_entry = Table(
+    "ledger_entry",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("txn", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("amount_nano", Amount, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("ref", Text, nullable=False),
+    Column("at", Milliseconds, nullable=False),
+    one_of("kind", "credit", "charge", "earning", "fee"),
+    Index(
+        "uq_ledger_entry_credit",
+        "txn",
+        "account",
+        unique=True,
+        sqlite_where=_CREDITS,
+        postgresql_where=_CREDITS,
+    ),
+    Index(None, "account", "id"),
+)
+
+api_key = Table(
+    "api_key",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("account", Text, ForeignKey("account.id"), nullable=False, index=True),
+    Column("name", Text, nullable=False),
+    Column("prefix", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("created_at", Milliseconds, nullable=False),
+    Column("expires_at", Milliseconds),
+    Column("revoked_at", Milliseconds),
+    Column("scope", Text, nullable=False),
+    bytes_long("digest", 32),
+    one_of("scope", "inference", "admin"),
+)
+
+payer = Table(
+    "payer",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("account", Text, ForeignKey("account.id"), nullable=False, index=True),
+)
+
+APPEND_ONLY = {
+    "sqlite": tuple(
+        f"CREATE TRIGGER ledger_entry_no_{verb} BEFORE {verb.upper()} ON ledger_entry "
+        "BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"
+        for verb in ("update", "delete")
+    ),
+    "postgresql": (
+        (
+            "CREATE FUNCTION ledger_is_append_only() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'the ledger is append-only'; END $$"
+        ),
+        (
+            "CREATE TRIGGER ledger_entry_append_only BEFORE UPDATE OR DELETE ON ledger_entry "
+            "FOR EACH ROW EXECUTE FUNCTION ledger_is_append_only()"
+        ),
+    ),
+}
+
+for _dialect, _statements in APPEND_ONLY.items():
+    for _statement in _statements:
+        _trigger = DDL(_statement)  # type: ignore[no-untyped-call]
+        event.listen(ledger_entry, "after_create", _trigger.execute_if(dialect=_dialect))

@@ -1,0 +1,36 @@
+"""What workers have shown: keysets with their evidence, collateral, offers (SPEC 1.7).
+
+Documents are kept in canonical form, as signed. Archived keysets count when a late statement is
+judged (SPEC 6.1), so nothing here is deleted while a claim may still name it.
+"""
+
+from sqlalchemy import Column, Index, LargeBinary, Table, Text
+
+from gateway.models.metadata import Milliseconds, metadata
+
+keyset = Table(
+    "keyset",
+    metadata,
+    Column("worker", Text, primary_key=True),
+    Column("document", LargeBinary, nullable=False),
+    Column("evidence", LargeBinary, nullable=False),
+    Column("collateral", Text, nullable=False),
+    Column("first_seen", Milliseconds, nullable=False),
+    Column("last_seen", Milliseconds, nullable=False),
+    Index(None, "last_seen"),
+)
+
+collateral = Table(
+    "collateral",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("document", LargeBinary, nullable=False),
+)
+
+offer = Table(
+    "offer",
+    metadata,
+    Column("hash", Text, primary_key=True),
+    Column("document", LargeBinary, nullable=False),
+    Column("signature", Text, nullable=False),
+)

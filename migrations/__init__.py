@@ -1,0 +1,1 @@
+"""Migrations of the gateway's database; run by `gateway.database.upgrade`, never by hand."""
