@@ -84,6 +84,11 @@ class Meter:
         """The slot of this process."""
         return self._members.slot
 
+    @property
+    def epoch(self) -> int:
+        """The epoch of this process in its slot."""
+        return self._members.epoch
+
     async def start(self, slot: int, link_url: str) -> None:
         """Take a slot and keep it."""
         await self._members.start(slot, link_url)

@@ -1,0 +1,1 @@
+"""REST for administrators; admin keys only."""

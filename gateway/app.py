@@ -1,0 +1,179 @@
+"""One gateway process, put together: what is shared, the routes, start and stop.
+
+The hot paths are bare ASGI and never enter FastAPI (DESIGN 11); everything else does.
+"""
+
+import asyncio
+import contextlib
+import importlib.metadata
+import secrets
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import structlog
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from bombyx.attestation.policy import Policy
+from bombyx.chat.body import CHAT_PATH
+from bombyx.errors import MethodNotAllowed
+from gateway.accounts.key_ring import KeyRing, PayerBook
+from gateway.admin import endpoints as admin_endpoints
+from gateway.context import Context, unix_ms
+from gateway.database import check, create_engine
+from gateway.directory import endpoints as directory_endpoints
+from gateway.http import install_errors
+from gateway.identity import load_keys
+from gateway.inference.bare import serve_bare
+from gateway.inference.dispatcher import Dispatcher, Timeouts
+from gateway.inference.run import Runs
+from gateway.inference.sealed import SEALED_TYPE, serve_sealed
+from gateway.inference.sessions import Sessions
+from gateway.inference.wire import Budget, Receive, Scope, Send, header, respond_error
+from gateway.metering.clock import SystemClock
+from gateway.metering.meter import Meter
+from gateway.metering.stores import open_store
+from gateway.metering.ticket import TicketBox
+from gateway.receipts import endpoints as receipt_endpoints
+from gateway.settings import GatewaySettings
+from gateway.workers.archive import Archive
+from gateway.workers.deadline import Deadlines
+from gateway.workers.desk import Desk
+from gateway.workers.endpoint import serve_link
+from gateway.workers.registry import Registry
+
+LINK_PREFIX = "/v1/workers/link/"
+SWEEP_SECONDS = 1.0
+INFERENCE_PATHS = frozenset({CHAT_PATH})
+
+_log = structlog.get_logger(__name__)
+
+
+@contextlib.asynccontextmanager
+async def open_context(
+    settings: GatewaySettings, *, state: Path, policy: Policy, link_url: str
+) -> AsyncIterator[Context]:
+    """A running process without its HTTP server; raises `SetupError`."""
+    url = settings.database_url or f"sqlite:///{state / 'gateway.db'}"
+    await check(url)
+    keys = load_keys(state)
+    engine, store, clock = create_engine(url), await open_store(url), SystemClock()
+    deadlines = Deadlines()
+    meter = Meter(store, on_deadline=deadlines.settle, clock=clock)
+    desk = Desk(meter, now=time.monotonic, now_ms=unix_ms)
+    runs = Runs(max_bytes=settings.kept_answers_mb * 2**20)
+    tickets = TicketBox(keys.cluster)
+    timeouts = Timeouts(
+        first_byte_stream=settings.first_byte_stream_s,
+        first_byte_whole=settings.first_byte_whole_s,
+        duration=settings.max_duration_s,
+        grace=settings.settlement_grace_s,
+    )
+    context = Context(
+        settings=settings,
+        keys=keys,
+        policy=policy,
+        engine=engine,
+        store=store,
+        meter=meter,
+        key_ring=KeyRing(store, clock=clock),
+        payers=PayerBook(store),
+        tickets=tickets,
+        registry=Registry(),
+        archive=Archive(engine),
+        desk=desk,
+        runs=runs,
+        budget=Budget(settings.buffered_requests_mb * 2**20),
+        sessions=Sessions(gateway=keys.identity.public_key, now=time.monotonic),
+        dispatcher=Dispatcher(
+            meter=meter,
+            desk=desk,
+            tickets=tickets,
+            runs=runs,
+            timeouts=timeouts,
+            now=time.monotonic,
+            now_ms=unix_ms,
+        ),
+        link_url=link_url,
+    )
+    deadlines.attach(desk)
+    await meter.start(settings.slot, link_url)
+    sweeper = asyncio.create_task(_sweep(context))
+    try:
+        yield context
+    finally:
+        sweeper.cancel()
+        await asyncio.gather(sweeper, return_exceptions=True)
+        await meter.close()
+        await store.close()
+        await engine.dispose()
+
+
+async def _sweep(context: Context) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
+        context.desk.sweep()
+        context.runs.expire(time.monotonic())
+
+
+def build_app(context: Context) -> FastAPI:
+    """The routes that are not hot."""
+    version = importlib.metadata.version("bombyx")
+    app = FastAPI(title="Bombyx gateway", version=version, docs_url=None, redoc_url=None)
+    app.state.context = context
+    install_errors(app)
+    app.include_router(directory_endpoints.router)
+    app.include_router(receipt_endpoints.router)
+    app.include_router(admin_endpoints.router)
+
+    @app.get("/healthz", tags=["health"])
+    async def healthz() -> dict[str, str]:
+        """Whether the process answers at all."""
+        return {"status": "ok"}
+
+    @app.get("/readyz", tags=["health"])
+    async def readyz() -> JSONResponse:
+        """Whether it takes requests: not while draining."""
+        status = "draining" if context.draining else "ready"
+        return JSONResponse({"status": status}, status_code=503 if context.draining else 200)
+
+    if context.settings.metrics:
+
+        @app.get("/metrics", include_in_schema=False)
+        async def metrics() -> Response:
+            """Prometheus text; no names of accounts, no content."""
+            return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    return app
+
+
+class Front:
+    """The outermost ASGI callable: hot paths first, FastAPI for the rest."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._app = build_app(context)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Dispatch on type, path and content type."""
+        kind = scope["type"]
+        if kind == "http" and scope["path"] in INFERENCE_PATHS:
+            await self._infer(scope, receive, send)
+        elif kind == "websocket" and scope["path"].startswith(LINK_PREFIX):
+            await serve_link(self._context, receive, send)
+        elif kind == "websocket":
+            await send({"type": "websocket.close", "code": 4404, "reason": "no such path"})
+        else:
+            await self._app(scope, receive, send)
+
+    async def _infer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "POST":
+            request_id = b"req_" + secrets.token_hex(12).encode()
+            error = MethodNotAllowed("this path takes POST")
+            await respond_error(send, error, request_id=request_id)
+        elif header(scope, b"content-type") == SEALED_TYPE:
+            await serve_sealed(self._context, scope, receive, send)
+        else:
+            await serve_bare(self._context, scope, receive, send)

@@ -1,0 +1,152 @@
+"""`bombyx gateway`, `bombyx db` and `bombyx keys`."""
+
+import asyncio
+import secrets
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import structlog
+import typer
+
+from bombyx.cli.output import JsonOption, Output
+from bombyx.errors import SetupError
+from bombyx.settings import load_settings, state_directory
+from gateway.accounts.repository import Accounts
+from gateway.database import check, create_engine, upgrade
+from gateway.settings import GatewaySettings
+
+db = typer.Typer(help="Create and check the gateway's database.", no_args_is_help=True)
+keys = typer.Typer(help="API keys and the accounts that pay.", no_args_is_help=True)
+
+StateOption = Annotated[Path | None, typer.Option("--state", help="Folder for keys and data.")]
+UrlOption = Annotated[
+    str | None, typer.Option("--database-url", help="sqlite:///path or postgresql://…")
+]
+
+
+def gateway(  # noqa: PLR0913 - one parameter per flag
+    *,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.")] = None,
+    policy: Annotated[Path | None, typer.Option(help="Which workers may be listed.")] = None,
+    link_url: Annotated[str | None, typer.Option(help="URL that workers dial.")] = None,
+    fee_bps: Annotated[int | None, typer.Option(help="The gateway's fee in 1/100 %.")] = None,
+    database_url: UrlOption = None,
+    state: StateOption = None,
+    die_with_parent: Annotated[
+        bool, typer.Option("--die-with-parent", hidden=True, help="Stop with the starting process.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a gateway: authenticate, route and meter requests that it cannot read."""
+    import uvloop  # noqa: PLC0415 - keeps `bombyx --help` quick
+
+    from gateway.parent import die_with  # noqa: PLC0415
+    from gateway.serve import serve  # noqa: PLC0415
+
+    if die_with_parent:
+        die_with()
+    flags = {
+        "host": host,
+        "port": port,
+        "policy": policy,
+        "link_url": link_url,
+        "fee_bps": fee_bps,
+        "database_url": database_url,
+    }
+    settings, _ = load_settings(GatewaySettings, "gateway", flags)
+    folder = state_directory(state)
+    output = Output(as_json=as_json)
+
+    def ready(document: dict[str, Any]) -> None:
+        shown = f"gateway {document['url']}\nworkers dial {document['link_url']}"
+        output.answer(document, shown)
+
+    configure_logs()
+    asyncio.run(upgrade(_database(settings, folder)))
+    uvloop.run(serve(settings, state=folder, on_ready=ready))
+
+
+def _database(settings: GatewaySettings, state: Path) -> str:
+    return settings.database_url or f"sqlite:///{state / 'gateway.db'}"
+
+
+def _resolve(database_url: str | None, state: Path | None) -> str:
+    settings, _ = load_settings(GatewaySettings, "gateway", {"database_url": database_url})
+    return _database(settings, state_directory(state))
+
+
+@db.command("upgrade")
+def db_upgrade(
+    *, database_url: UrlOption = None, state: StateOption = None, as_json: JsonOption = False
+) -> None:
+    """Bring the schema to this version; safe to repeat."""
+    url = _resolve(database_url, state)
+    asyncio.run(upgrade(url))
+    Output(as_json=as_json).answer({"upgraded": True}, "the database is up to date")
+
+
+@db.command("check")
+def db_check(
+    *, database_url: UrlOption = None, state: StateOption = None, as_json: JsonOption = False
+) -> None:
+    """Exit 0 when the schema is this version's, else say what differs."""
+    url = _resolve(database_url, state)
+    asyncio.run(check(url))
+    Output(as_json=as_json).answer({"ok": True}, "the schema is this version's")
+
+
+@keys.command("create")
+def keys_create(
+    *,
+    name: Annotated[str, typer.Option(help="What the key is for.")] = "default",
+    account: Annotated[str | None, typer.Option(help="An account; else a new one.")] = None,
+    credit_nano: Annotated[int, typer.Option(help="Credit for the account, in nano.")] = 0,
+    scope: Annotated[str, typer.Option(help="inference or admin.")] = "inference",
+    database_url: UrlOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make an API key; its secret is shown only now."""
+    if scope not in {"inference", "admin"}:
+        raise SetupError("the scope is inference or admin")
+    url = _resolve(database_url, state)
+    document = asyncio.run(_create_key(url, name, account, credit_nano, scope))
+    Output(as_json=as_json).answer(document, document["api_key"])
+
+
+async def _create_key(
+    url: str, name: str, account: str | None, credit_nano: int, scope: str
+) -> dict[str, Any]:
+    await check(url)
+    engine = create_engine(url)
+    try:
+        accounts = Accounts(engine)
+        owner = account or (await accounts.create(name)).id
+        if credit_nano:
+            await accounts.credit(owner, credit_nano, txn=f"admin_{secrets.token_hex(8)}")
+        record, key = await accounts.create_key(
+            owner, name=name, scope="admin" if scope == "admin" else "inference"
+        )
+    finally:
+        await engine.dispose()
+    return {
+        "account": owner,
+        "api_key": key.secret,
+        "key_id": record.id,
+        "scope": record.scope,
+        "credit_nano": str(credit_nano),
+    }
+
+
+def configure_logs() -> None:
+    """JSON lines on stderr; stdout belongs to the ready line."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+    )

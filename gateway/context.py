@@ -1,0 +1,60 @@
+"""What the parts of one gateway process share; put together once, in `gateway.app`."""
+
+import time
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bombyx.attestation.policy import Policy
+from gateway.accounts.key_ring import KeyRing, PayerBook
+from gateway.identity import GatewayKeys
+from gateway.inference.dispatcher import Dispatcher
+from gateway.inference.run import Runs
+from gateway.inference.sessions import Sessions
+from gateway.inference.wire import Budget
+from gateway.metering.meter import Meter
+from gateway.metering.port import Store
+from gateway.metering.ticket import TicketBox
+from gateway.settings import GatewaySettings
+from gateway.workers.archive import Archive
+from gateway.workers.desk import Desk
+from gateway.workers.registry import Registry
+
+
+@dataclass(slots=True)
+class Context:
+    """One process of a gateway."""
+
+    settings: GatewaySettings
+    keys: GatewayKeys
+    policy: Policy
+    engine: AsyncEngine
+    store: Store
+    meter: Meter
+    key_ring: KeyRing
+    payers: PayerBook
+    tickets: TicketBox
+    registry: Registry
+    archive: Archive
+    desk: Desk
+    runs: Runs
+    budget: Budget
+    sessions: Sessions
+    dispatcher: Dispatcher
+    link_url: str
+    draining: bool = False
+
+    @property
+    def gateway(self) -> str:
+        """The gateway's identity key in hex."""
+        return self.keys.gateway
+
+
+def unix_seconds() -> int:
+    """The wall clock; of this shell, never of the pure core."""
+    return int(time.time())  # noqa: TID251
+
+
+def unix_ms() -> int:
+    """The wall clock in milliseconds."""
+    return int(time.time() * 1000)  # noqa: TID251

@@ -1,0 +1,88 @@
+"""`GET /v1/confidential/workers` and `GET /v1/models`: relayed words, vouched for by nobody."""
+
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Query
+from fastapi.responses import Response
+
+from bombyx.attestation.collateral import Collateral
+from bombyx.attestation.directory import Directory, Entry
+from bombyx.errors import ModelNotFound
+from gateway.context import Context, unix_seconds
+from gateway.http import ContextDep, KeyDep
+from gateway.workers.registry import Quote
+
+router = APIRouter(prefix="/v1", tags=["directory"])
+
+_JSON = "application/json"
+
+
+def directory_of(context: Context, model: str, now: int) -> Directory:
+    """Every worker with a live offer for the model, its evidence verbatim."""
+    collateral: dict[str, Collateral] = {}
+    entries = []
+    for listed, quote in context.registry.serving(model, now):
+        named = listed.evidence.collateral
+        if isinstance(named, str) and listed.collateral is not None:
+            collateral[named] = listed.collateral
+        entries.append(
+            Entry(keyset=listed.verified.keyset, evidence=listed.evidence, offers=[quote.signed])
+        )
+    settings = context.settings
+    return Directory(
+        gateway=context.gateway,
+        fee_bps=settings.fee_bps,
+        default_max_output_tokens=settings.default_max_output_tokens,
+        deadline_s=settings.max_duration_s + settings.settlement_grace_s,
+        now=now,
+        workers=entries,
+        collateral=collateral,
+    )
+
+
+@router.get("/confidential/workers", response_class=Response)
+async def workers(
+    context: ContextDep, _key: KeyDep, model: Annotated[str, Query(max_length=128)]
+) -> Response:
+    """Keysets, evidence, offers and collateral of the workers that serve a model."""
+    directory = directory_of(context, model, unix_seconds())
+    return Response(msgspec.json.encode(directory), media_type=_JSON)
+
+
+def _model(name: str, quotes: list[Quote], now: int) -> dict[str, Any]:
+    """OpenAI's model object, with what is offered for it."""
+    cheapest = min(quotes, key=lambda quote: quote.rates.completion)
+    return {
+        "id": name,
+        "object": "model",
+        "created": now,
+        "owned_by": "bombyx",
+        "bombyx": {
+            "workers": len(quotes),
+            "context": max(quote.record.context for quote in quotes),
+            "prices_nano_per_million": msgspec.to_builtins(cheapest.offer.prices),
+            "weights": sorted({quote.record.weights for quote in quotes}),
+        },
+    }
+
+
+@router.get("/models")
+async def models(context: ContextDep, _key: KeyDep) -> dict[str, Any]:
+    """Models with a live offer, in OpenAI's shape."""
+    now = unix_seconds()
+    found = context.registry.models(now)
+    return {
+        "object": "list",
+        "data": [_model(name, quotes, now) for name, quotes in sorted(found.items())],
+    }
+
+
+@router.get("/models/{name:path}")
+async def model(name: str, context: ContextDep, _key: KeyDep) -> dict[str, Any]:
+    """One model; ids may contain slashes."""
+    now = unix_seconds()
+    quotes = context.registry.models(now).get(name)
+    if not quotes:
+        raise ModelNotFound("no worker serves this model now", param="model")
+    return _model(name, quotes, now)

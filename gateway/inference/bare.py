@@ -1,0 +1,239 @@
+"""The bare tier: a stock SDK straight at the gateway, which seals on its behalf (SPEC 15).
+
+The gateway sees plain text here, and says so in every answer (`x-bombyx-tier: bare`). Everything
+else is as in the sealed tier: claims, attempts, statements, receipts.
+"""
+
+import os
+import secrets
+from functools import partial
+from hashlib import sha256
+from http import HTTPStatus
+
+import msgspec
+
+from bombyx.chat.allow_list import admit
+from bombyx.chat.body import RequestHead, encode_body, parse_body, request_head, write_output_limit
+from bombyx.chat.size import max_input_bound
+from bombyx.chat.sse import encode_event, error_event
+from bombyx.envelope.header import Candidate, Header, hash_header
+from bombyx.envelope.plaintext import PlaintextHead, pack
+from bombyx.envelope.request import auth_document, commitment, seal_frames
+from bombyx.errors import (
+    BombyxError,
+    EngineFailed,
+    ModelNotFound,
+    NoCandidate,
+    RelayInterrupted,
+    RemoteError,
+    WrongMediaType,
+)
+from bombyx.money.cost import worst_case
+from bombyx.money.settlement import Claim
+from bombyx.signing import Kind
+from gateway.context import Context, unix_seconds
+from gateway.inference.answer import Answer
+from gateway.inference.dispatcher import Job, Target
+from gateway.inference.passages import BarePassage
+from gateway.inference.run import Run
+from gateway.inference.sealed import leave
+from gateway.inference.stream import Watch, copy
+from gateway.inference.wire import (
+    ClientGone,
+    NotRun,
+    Receive,
+    Scope,
+    Send,
+    bearer,
+    header,
+    read_body,
+    respond_error,
+)
+from gateway.workers.registry import Listed, Quote
+
+MAX_ATTEMPTS = 3
+"""Workers that a bare request is tried at, as many as a sealed one has candidates."""
+_ID_BYTES = 16
+
+
+async def serve_bare(context: Context, scope: Scope, receive: Receive, send: Send) -> None:
+    """One bare request, from the key check to the last byte."""
+    request_id = b"req_" + secrets.token_hex(12).encode()
+    size = 0
+    try:
+        key = await context.key_ring.authenticate(bearer(scope))
+        if not header(scope, b"content-type").startswith(b"application/json"):
+            raise WrongMediaType("send application/json, or application/vnd.bombyx.sealed")
+        limit = context.settings.max_request_mb * 2**20
+        raw = await read_body(receive, limit=limit, budget=context.budget)
+        size = len(raw)
+        path = scope["path"]
+        body = admit(path, parse_body(raw))
+        asked = request_head(path, body)
+        await _serve(context, _Request(key.account, path, body, asked), (receive, send, request_id))
+    except ClientGone:
+        return
+    except BombyxError as error:
+        await respond_error(send, error, request_id=request_id)
+    finally:
+        context.budget.give(size)
+
+
+class _Request(msgspec.Struct, frozen=True):
+    """A bare request as parsed."""
+
+    account: str
+    path: str
+    body: dict[str, object]
+    asked: RequestHead
+
+
+_Wire = tuple[Receive, Send, bytes]
+
+
+async def _serve(context: Context, request: _Request, wire: _Wire) -> None:
+    """Try workers in turn; each attempt is a claim of its own, since its commitment is new."""
+    tried: set[str] = set()
+    failure: BombyxError = NoCandidate("no worker answered the request")
+    for _ in range(MAX_ATTEMPTS):
+        job = _next_job(context, request, tried)
+        if job is None:
+            raise failure
+        begun = await context.dispatcher.begin(job)
+        run = begun.run
+        watch = Watch(wire[0], partial(leave, run))
+        try:
+            answer = await context.dispatcher.answer(begun)
+            await _respond(run, answer, request, watch, wire)
+        except (NotRun, RemoteError) as error:
+            if error.status == HTTPStatus.BAD_REQUEST or watch.gone:
+                raise
+            failure = error
+        else:
+            return
+        finally:
+            watch.stop()
+            context.dispatcher.finish(run)
+    raise failure
+
+
+def _next_job(context: Context, request: _Request, tried: set[str]) -> Job | None:
+    """Seal to the least loaded worker not tried yet; None when there is none left."""
+    serving = context.registry.serving(request.asked.model, unix_seconds())
+    if not serving:
+        raise ModelNotFound("no worker serves this model now", param="model")
+    left = [pair for pair in serving if pair[0].worker not in tried]
+    if not left:
+        return None
+    model = request.asked.model
+    listed, quote = min(left, key=lambda pair: pair[0].load(model))
+    tried.add(listed.worker)
+    return _seal(context, request, listed, quote)
+
+
+def _seal(context: Context, request: _Request, listed: Listed, quote: Quote) -> Job:
+    settings, record, asked = context.settings, quote.record, request.asked
+    max_output = asked.max_output or settings.default_max_output_tokens
+    max_input = max_input_bound(
+        request.body,
+        bytes_factor=record.bytes_factor,
+        overhead=record.overhead,
+        max_image_tokens=record.max_image_tokens,
+    )
+    cost = worst_case(
+        max_input=max_input, max_output=max_output, rates=quote.rates, fee_bps=settings.fee_bps
+    )
+    hashed = hash_header(
+        Header(
+            v="bombyx/1",
+            id=os.urandom(_ID_BYTES).hex(),
+            gateway=context.gateway,
+            method="POST",
+            path=request.path,
+            model=asked.model,
+            stream=asked.stream,
+            tier="bare",
+            payer=context.keys.payer.public_hex,
+            issued_at=unix_seconds(),
+            max_input_tokens=max_input,
+            max_output_tokens=max_output,
+            max_cost_nano=str(cost.charge),
+            fee_bps=settings.fee_bps,
+            candidates=[Candidate(worker=listed.worker, key_id=listed.key_id, offer=quote.hash)],
+        )
+    )
+    session_key, keys = context.sessions.next_keys(listed)
+    body = encode_body(write_output_limit(request.body, max_output))
+    plain = pack(PlaintextHead(content_type="application/json"), body)
+    frames = seal_frames(keys.dek, hashed.h, plain)
+    req_ct_hash = sha256(frames)
+    c = commitment(keys.dek, hashed.h, req_ct_hash.digest())
+    claim = Claim(
+        c=c.hex(),
+        h=hashed.h.hex(),
+        id=hashed.header.id,
+        payer=hashed.header.payer,
+        gateway=context.gateway,
+        tier="bare",
+        model=asked.model,
+        fee_bps=settings.fee_bps,
+        reserve=cost.charge,
+        max_input_tokens=max_input,
+        max_output_tokens=max_output,
+        req_ct_hash=req_ct_hash.hexdigest(),
+        deadline_ms=0,
+        attempts=(),
+    )
+    target = Target(
+        index=0,
+        listed=listed,
+        quote=quote,
+        key=lambda: session_key,
+        passage=lambda: BarePassage(hashed.h, listed.worker, keys.response_secret),
+    )
+    auth = context.keys.payer.sign(Kind.REQUEST, auth_document(c))
+    return Job(request.account, claim, hashed.raw, auth, frames, asked.stream, [target])
+
+
+async def _respond(run: Run, answer: Answer, request: _Request, watch: Watch, wire: _Wire) -> None:
+    """Plain text to the client: as it comes for a stream, whole otherwise."""
+    _, send, request_id = wire
+    passage = answer.passage
+    if not isinstance(passage, BarePassage) or passage.head is None or run.listed is None:
+        raise EngineFailed("the worker's answer had no head")
+    headers = [
+        *((name.encode(), value.encode()) for name, value in passage.head.headers),
+        (b"x-request-id", request_id),
+        (b"x-bombyx-tier", b"bare"),
+        (b"x-bombyx-id", run.claim.id.encode()),
+        (b"x-bombyx-worker", run.listed.worker.encode()),
+    ]
+    consumed = partial(run.listed.link.consumed, answer)
+    start = {"type": "http.response.start", "status": passage.head.status, "headers": headers}
+    if request.asked.stream and passage.head.status == HTTPStatus.OK:
+        await send({**start, "headers": [*headers, (b"cache-control", b"no-cache")]})
+        if await copy(answer, send, watch=watch, consumed=consumed):
+            await send({"type": "http.response.body", "body": _tail(answer, passage)})
+        return
+    body = await _whole(answer, passage, watch)
+    await send({**start, "headers": [*headers, (b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _tail(answer: Answer, passage: BarePassage) -> bytes:
+    """Nothing after a whole answer; an error event after a broken one."""
+    if passage.error is not None:
+        return encode_event(b'{"error":' + passage.error + b"}")
+    if passage.ended:
+        return b""
+    return error_event(answer.failure or RelayInterrupted("the answer broke off"))
+
+
+async def _whole(answer: Answer, passage: BarePassage, watch: Watch) -> bytes:
+    while not passage.ended and answer.failure is None and not watch.gone:
+        await answer.changed()
+    if passage.error is not None:
+        raise EngineFailed("the model engine failed while it answered")
+    if not passage.ended:
+        raise answer.failure or RelayInterrupted("the answer broke off")
+    return b"".join(answer.chunks)

@@ -1,0 +1,1 @@
+"""Receipts by request id or commitment, for whoever paid."""

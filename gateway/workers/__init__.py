@@ -1,0 +1,1 @@
+"""Workers that dialled in: their links, what they offer, what they sign."""

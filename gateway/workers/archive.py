@@ -1,0 +1,89 @@
+"""What workers have shown, kept for late statements and for audits; never on the hot path."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bombyx import canonical
+from bombyx.attestation.collateral import Collateral, collateral_digest
+from bombyx.attestation.evidence import Evidence
+from bombyx.attestation.keyset import Keyset, keyset_digest
+from bombyx.money.offer import Offer, SignedOffer, offer_hash
+from gateway.models.workers import collateral as collateral_table
+from gateway.models.workers import keyset as keyset_table
+from gateway.models.workers import offer as offer_table
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """Keysets, evidence, collateral and offers, by content."""
+
+    engine: AsyncEngine
+
+    async def keep_worker(
+        self, keyset: Keyset, evidence: Evidence, collateral: Collateral | None, *, now_ms: int
+    ) -> None:
+        """Store what a worker identified itself with."""
+        named = collateral_digest(collateral) if collateral is not None else ""
+        if collateral is not None:
+            await self._put(
+                collateral_table,
+                {"digest": named, "document": canonical.encode(collateral)},
+            )
+        worker = keyset_digest(keyset)
+        stored = await self._put(
+            keyset_table,
+            {
+                "worker": worker,
+                "document": canonical.encode(keyset),
+                "evidence": canonical.encode(evidence),
+                "collateral": named,
+                "first_seen": now_ms,
+                "last_seen": now_ms,
+            },
+        )
+        if not stored:
+            async with self.engine.begin() as connection:
+                await connection.execute(
+                    update(keyset_table)
+                    .where(keyset_table.c.worker == worker)
+                    .values(last_seen=now_ms)
+                )
+
+    async def keep_offer(self, signed: SignedOffer) -> None:
+        """Store a verified offer."""
+        row = {
+            "hash": offer_hash(signed.offer),
+            "document": canonical.encode(signed.offer),
+            "signature": signed.signature,
+        }
+        await self._put(offer_table, row)
+
+    async def keyset(self, worker: str) -> Keyset | None:
+        """A keyset seen before."""
+        found = await self._get(keyset_table, "worker", worker)
+        return canonical.decode(found, Keyset) if found is not None else None
+
+    async def offer(self, named: str) -> Offer | None:
+        """An offer seen before."""
+        found = await self._get(offer_table, "hash", named)
+        return canonical.decode(found, Offer) if found is not None else None
+
+    async def _put(self, table: Any, row: Mapping[str, object]) -> bool:
+        """Insert by content; False when it was there."""
+        try:
+            async with self.engine.begin() as connection:
+                await connection.execute(insert(table).values(**row))
+        except IntegrityError:
+            return False
+        return True
+
+    async def _get(self, table: Any, column: str, value: str) -> bytes | None:
+        async with self.engine.connect() as connection:
+            query = select(table.c.document).where(table.c[column] == value)
+            found = (await connection.execute(query)).scalar_one_or_none()
+        return bytes(found) if found is not None else None

@@ -1,0 +1,254 @@
+"""The settlement desk: statements come in, dispositions go out (SPEC 1.5, 6).
+
+A terminal statement is checked against its claim at once, waits for the worker's next `settle`
+batch, and is settled when that one signature has proved it. Statements resent from a worker's
+journal bring their own proof and are judged against the database.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from bombyx import canonical
+from bombyx.envelope.walker import UsageNoted
+from bombyx.errors import BadReceipt, BombyxError, NotCanonical
+from bombyx.link.documents import Disposition, Settle
+from bombyx.money.batch import leaf_hash, root
+from bombyx.money.receipt import Receipt, verify_receipt
+from bombyx.money.settlement import (
+    Claim,
+    InvalidStatement,
+    Outcome,
+    Passed,
+    check_statement,
+    judge,
+)
+from bombyx.money.statement import Statement, Status
+from bombyx.signing import Kind, verify
+from gateway.inference.answer import Answer
+from gateway.metering.meter import Meter
+from gateway.metering.rows import WORKER_PREFIX, SettlementRow, SignedStatement, VerdictRow
+from gateway.metering.rows import Disposition as Judged
+from gateway.metering.rows import Outcome as Settled
+from gateway.workers.registry import Listed
+
+SETTLE_PATIENCE_SECONDS = 3.0
+"""How long a statement waits for its `settle` batch before its own signature is checked."""
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A checked terminal statement that waits for its proof."""
+
+    receipt: Receipt
+    document: bytes
+    claim: Claim
+    verdict: Outcome
+    listed: Listed
+    payout: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The last partial receipts of a request that has not ended, unread (SPEC 6.1)."""
+
+    usages: tuple[UsageNoted, ...]
+    claim: Claim
+    listed: Listed
+
+
+class Desk:
+    """Statements of all links of this process; `now` is monotonic seconds, `now_ms` unix time."""
+
+    def __init__(
+        self, meter: Meter, *, now: Callable[[], float], now_ms: Callable[[], int]
+    ) -> None:
+        self._meter = meter
+        self._now = now
+        self._now_ms = now_ms
+        self._pending: dict[bytes, Pending] = {}
+        self._held: dict[str, Held] = {}
+        self._acks: dict[Listed, list[Disposition]] = {}
+        self._tasks: set[asyncio.Future[Settled]] = set()
+
+    @property
+    def waiting(self) -> int:
+        """Statements whose proof is still to come."""
+        return len(self._pending)
+
+    def take_held(self, c: str) -> Held | None:
+        """The newest partial receipts of a request that never ended, for its deadline."""
+        return self._held.pop(c, None)
+
+    def attempt_over(self, claim: Claim, listed: Listed, answer: Answer) -> None:
+        """Take the terminal statement of an attempt, or keep its last partial."""
+        if answer.statement is not None:
+            hashed, size = answer.passage.position()
+            self._take(answer.statement, claim, listed, Passed(hashed.hex(), size))
+        elif answer.usages and answer.passage.ended:
+            noted = answer.usages[-1]
+            passed = Passed(noted.resp_ct_hash.hex(), noted.resp_ct_bytes)
+            self._take(noted.receipt, claim, listed, passed)
+        elif answer.usages:
+            self._held[claim.c] = Held(tuple(answer.usages), claim, listed)
+
+    def on_settle(self, listed: Listed, settle: Settle) -> None:
+        """One signature proves all its leaves; raises `BombyxError` for a bad one."""
+        keyset, batch = listed.verified.keyset, settle.batch
+        leaves = [bytes.fromhex(leaf) for leaf in settle.leaves]
+        if batch.boot != keyset.boot or len(leaves) != batch.count:
+            raise BadReceipt("a settle batch of another worker boot or size")
+        if root(leaves).hex() != batch.root:
+            raise BadReceipt("a settle batch whose root is not that of its leaves")
+        signature = bytes.fromhex(settle.signature)
+        verify(Kind.SETTLE, batch, signature, bytes.fromhex(keyset.receipt_key))
+        for leaf in leaves:
+            pending = self._pending.get(leaf)
+            if pending is not None and pending.claim.gateway == batch.gateway:
+                del self._pending[leaf]
+                self._settle(pending)
+
+    def sweep(self) -> None:
+        """Check on their own the statements whose batch never came."""
+        late = self._now() - SETTLE_PATIENCE_SECONDS
+        for leaf, pending in list(self._pending.items()):
+            if pending.since > late:
+                continue
+            del self._pending[leaf]
+            self._prove_alone(pending)
+
+    def settle_nothing(self, row: SettlementRow) -> None:
+        """Close a claim that nobody answered."""
+        self._watch(self._meter.settle(row))
+
+    def judge_resent(
+        self, receipt: Receipt, document: bytes, claim: Claim, *, listed: Listed, payout: str
+    ) -> None:
+        """A statement from a journal, proved already, against a claim of the database."""
+        try:
+            attempt = check_statement(receipt.statement, claim, passed=None)
+        except InvalidStatement as error:
+            self._record(receipt.statement, document, listed, Judged.INVALID, error.reason)
+            return
+        verdict = judge(receipt.statement, claim, attempt=attempt, now_ms=self._now_ms())
+        self._settle(
+            Pending(receipt, document, claim, verdict.outcome, listed, payout, self._now())
+        )
+
+    def _take(self, document: bytes, claim: Claim, listed: Listed, passed: Passed) -> None:
+        try:
+            receipt = canonical.decode(document, Receipt)
+        except NotCanonical as error:
+            _log.warning("statement_unreadable", worker=listed.worker, reason=error.message)
+            return
+        statement = receipt.statement
+        if statement.status is Status.PARTIAL:
+            _log.warning("statement_not_terminal", worker=listed.worker)
+            return
+        try:
+            attempt = check_statement(statement, claim, passed=passed)
+        except InvalidStatement as error:
+            self._record(statement, document, listed, Judged.INVALID, error.reason)
+            return
+        verdict = judge(statement, claim, attempt=attempt, now_ms=self._now_ms())
+        leaf = leaf_hash(canonical.encode(statement))
+        self._pending[leaf] = Pending(
+            receipt, document, claim, verdict.outcome, listed, listed.payout, self._now()
+        )
+
+    def _prove_alone(self, pending: Pending) -> None:
+        key = bytes.fromhex(pending.listed.verified.keyset.receipt_key)
+        try:
+            verify_receipt(pending.receipt, key)
+        except BombyxError as error:
+            _log.warning("statement_unproved", worker=pending.listed.worker, reason=error.message)
+            return
+        self._settle(pending)
+
+    def _settle(self, pending: Pending) -> None:
+        statement, listed = pending.receipt.statement, pending.listed
+        if pending.verdict is not Outcome.BILLED:
+            judged = Judged(pending.verdict.value)
+            self._record(statement, pending.document, listed, judged, None)
+            return
+        signed = _signed(statement, pending.document)
+        row = SettlementRow(
+            c=bytes.fromhex(statement.c),
+            amount=int(statement.amount_nano),
+            fee=int(statement.fee_nano),
+            payee=WORKER_PREFIX + pending.payout,
+            statement=signed,
+        )
+        self._answer(self._meter.settle(row), listed, signed)
+
+    def _record(
+        self,
+        statement: Statement,
+        document: bytes,
+        listed: Listed,
+        judged: Judged,
+        code: str | None,
+    ) -> None:
+        if judged is Judged.INVALID:
+            _log.warning("statement_invalid", worker=listed.worker, reason=code, c=statement.c)
+        signed = _signed(statement, document)
+        row = VerdictRow(bytes.fromhex(statement.c), signed, judged, code)
+        self._answer(self._meter.record(row), listed, signed)
+
+    def _answer(
+        self, settled: "asyncio.Future[Settled]", listed: Listed, signed: SignedStatement
+    ) -> None:
+        """Tell the worker once the database has it for good."""
+
+        def tell(done: "asyncio.Future[Settled]") -> None:
+            if done.cancelled() or done.exception() is not None:
+                return
+            outcome = done.result()
+            self._held.pop(outcome.c.hex(), None)
+            if outcome.disposition is not None:
+                self._ack(listed, _disposition(signed, outcome))
+
+        self._watch(settled)
+        settled.add_done_callback(tell)
+
+    def _watch(self, settled: "asyncio.Future[Settled]") -> None:
+        self._tasks.add(settled)
+        settled.add_done_callback(self._tasks.discard)
+
+    def _ack(self, listed: Listed, disposition: Disposition) -> None:
+        """Collect the dispositions of one loop turn into one message."""
+        if not self._acks:
+            asyncio.get_running_loop().call_soon(self._flush_acks)
+        self._acks.setdefault(listed, []).append(disposition)
+
+    def _flush_acks(self) -> None:
+        acks, self._acks = self._acks, {}
+        for listed, dispositions in acks.items():
+            for at in range(0, len(dispositions), 1024):
+                listed.link.acknowledge(dispositions[at : at + 1024])
+
+
+def _signed(statement: Statement, document: bytes) -> SignedStatement:
+    return SignedStatement(
+        statement_hash=canonical.digest(statement),
+        id=statement.id,
+        worker=statement.worker,
+        status=statement.status.value,
+        document=document,
+    )
+
+
+def _disposition(signed: SignedStatement, outcome: Settled) -> Disposition:
+    judged = outcome.disposition
+    if judged is None:
+        raise ValueError("a claim that is not known has no disposition")
+    if outcome.code is None:
+        return Disposition(statement=signed.statement_hash.hex(), disposition=judged.value)
+    return Disposition(
+        statement=signed.statement_hash.hex(), disposition=judged.value, code=outcome.code
+    )

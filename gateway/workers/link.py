@@ -1,0 +1,210 @@
+"""The gateway's end of one worker's link: streams out, answers in (SPEC 10).
+
+Knows no socket: messages come in by `receive`, and `wake` is called once per loop turn when some
+are due to go out. Everything here runs synchronously in the event loop.
+"""
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bombyx import canonical
+from bombyx.errors import BombyxError, LinkError, LinkLost, RemoteError
+from bombyx.link.documents import (
+    Ack,
+    Disposition,
+    Goaway,
+    SessionStart,
+    Settle,
+    SignedRefusal,
+    WorkerStatus,
+)
+from bombyx.link.frames import LinkFrame, LinkType
+from bombyx.link.mux import Mux
+from bombyx.link.open import Open, encode_open
+from bombyx.money.offer import SignedOffer
+from gateway.inference.answer import Answer
+
+MAX_STREAM = 2**32 - 2
+_SEND_PIECE = 64 * 2**10
+_PING = struct.Struct(">Q")
+
+
+@dataclass(frozen=True, slots=True)
+class LinkEvents:
+    """Whom a link tells of what is not an answer's bytes."""
+
+    on_settle: Callable[[Settle], None]
+    on_resent: Callable[[bytes], None]
+    on_status: Callable[[WorkerStatus], None]
+    on_offers: Callable[[list[SignedOffer]], None]
+
+
+class _Stream:
+    """One request on this link."""
+
+    __slots__ = ("answer", "model", "rest")
+
+    def __init__(self, answer: Answer, model: str, rest: memoryview) -> None:
+        self.answer = answer
+        self.model = model
+        self.rest = rest
+
+
+class WorkerLink:
+    """Streams of one worker; raises `LinkError` from `receive` when the worker breaks the rules."""
+
+    def __init__(self, mux: Mux, events: LinkEvents, wake: Callable[[], None]) -> None:
+        self._mux = mux
+        self._events = events
+        self._wake = wake
+        self._streams: dict[int, _Stream] = {}
+        self._numbers: dict[Answer, int] = {}
+        self._uploading: set[int] = set()
+        self._next = 1
+        self._acks: list[Disposition] = []
+        self._lost = False
+        self.running: dict[str, int] = {}
+        self.draining = False
+        self.rtt_ns = 0
+
+    @property
+    def open_for_requests(self) -> bool:
+        """Whether new requests may go out here."""
+        return not (self.draining or self._lost)
+
+    def dispatch(self, request: Open, frames: bytes, *, model: str, answer: Answer) -> None:
+        """Hand a request to the worker; raises `LinkLost` when the link is gone."""
+        if not self.open_for_requests or self._next > MAX_STREAM:
+            raise LinkLost("the worker's link takes no more requests")
+        number, self._next = self._next, self._next + 1
+        self._mux.open(number)
+        self._mux.send_frame(number, LinkType.OPEN, encode_open(request))
+        self._streams[number] = _Stream(answer, model, memoryview(frames))
+        self._numbers[answer] = number
+        self.running[model] = self.running.get(model, 0) + 1
+        self._upload(number)
+        self._wake()
+
+    def consumed(self, answer: Answer, count: int) -> None:
+        """The client took `count` bytes of an answer."""
+        number = self._numbers.get(answer)
+        if number is not None:
+            self._mux.consumed(number, count)
+            self._wake()
+
+    def reset(self, answer: Answer, code: str) -> None:
+        """Stop a request; the worker answers with its `aborted` statement."""
+        number = self._numbers.get(answer)
+        if number is not None:
+            self._uploading.discard(number)
+            self._mux.discard(number)
+            self._mux.send_frame(number, LinkType.RESET, code.encode())
+            self._wake()
+
+    def start_session(self, start: SessionStart) -> None:
+        """Tell the worker of a bare-tier session before its first request."""
+        self._mux.document(LinkType.SESSION, canonical.encode(start))
+        self._wake()
+
+    def acknowledge(self, dispositions: list[Disposition]) -> None:
+        """Queue dispositions; they leave with the next message."""
+        if not self._lost:
+            self._mux.document(LinkType.ACK, canonical.encode(Ack(dispositions=dispositions)))
+            self._wake()
+
+    def say_goodbye(self, code: str, message: str, *, retry: bool) -> None:
+        """No new requests from here on."""
+        self.draining = True
+        goaway = Goaway(code=code, message=message, retry=retry)
+        self._mux.document(LinkType.GOAWAY, canonical.encode(goaway))
+        self._wake()
+
+    def ping(self, now_ns: int) -> None:
+        """Ask for a sign of life."""
+        self._mux.document(LinkType.PING, _PING.pack(now_ns))
+        self._wake()
+
+    def receive(self, message: bytes, now_ns: int) -> None:
+        """Take one message of the worker."""
+        for frame in self._mux.receive(message):
+            if frame.type == LinkType.DATA:
+                stream = self._streams.get(frame.stream)
+                if stream is not None:
+                    stream.answer.on_data(frame.payload)
+            elif frame.stream:
+                self._on_stream(frame)
+            else:
+                self._on_link(frame, now_ns)
+        for number in tuple(self._uploading):
+            self._upload(number)
+
+    def lose(self) -> None:
+        """The connection is gone: every request on it is over."""
+        self._lost = True
+        for stream in list(self._streams.values()):
+            stream.answer.on_over(LinkLost("the link to the worker was lost"))
+        self._streams.clear()
+        self._numbers.clear()
+        self.running.clear()
+
+    def _on_stream(self, frame: LinkFrame) -> None:
+        if frame.type == LinkType.OPEN:
+            raise LinkError("only the gateway opens streams")
+        stream = self._streams.get(frame.stream)
+        if stream is None:
+            return
+        if frame.type == LinkType.STATEMENT:
+            stream.answer.on_statement(frame.payload)
+            return
+        failure: BombyxError | None = None
+        if frame.type == LinkType.REFUSAL:
+            stream.answer.refusal = canonical.decode(frame.payload, SignedRefusal)
+        elif frame.type == LinkType.RESET:
+            failure = RemoteError("the worker gave the request up")
+        elif frame.type != LinkType.END:
+            raise LinkError("a frame that no worker sends")
+        self._forget(frame.stream, stream)
+        stream.answer.on_over(failure)
+
+    def _on_link(self, frame: LinkFrame, now_ns: int) -> None:
+        if frame.type == LinkType.SETTLE:
+            self._events.on_settle(canonical.decode(frame.payload, Settle))
+        elif frame.type == LinkType.STATEMENT:
+            self._events.on_resent(frame.payload)
+        elif frame.type == LinkType.STATUS:
+            self._events.on_status(canonical.decode(frame.payload, WorkerStatus))
+        elif frame.type == LinkType.OFFER:
+            self._events.on_offers([canonical.decode(frame.payload, SignedOffer)])
+        elif frame.type == LinkType.PING:
+            self._mux.document(LinkType.PONG, frame.payload)
+            self._wake()
+        elif frame.type == LinkType.PONG:
+            if len(frame.payload) == _PING.size:
+                self.rtt_ns = now_ns - _PING.unpack(frame.payload)[0]
+        elif frame.type == LinkType.GOAWAY:
+            self.draining = True
+        else:
+            raise LinkError("a frame that no worker sends")
+
+    def _forget(self, number: int, stream: _Stream) -> None:
+        del self._streams[number]
+        self._numbers.pop(stream.answer, None)
+        self._uploading.discard(number)
+        self._mux.close(number)
+        self.running[stream.model] -= 1
+
+    def _upload(self, number: int) -> None:
+        """Send as much of the sealed request as the worker's credit allows."""
+        stream = self._streams.get(number)
+        if stream is None:
+            self._uploading.discard(number)
+            return
+        while stream.rest and self._mux.has_credit(number):
+            piece, stream.rest = stream.rest[:_SEND_PIECE], stream.rest[_SEND_PIECE:]
+            self._mux.send(number, bytes(piece))
+        if stream.rest:
+            self._uploading.add(number)
+            return
+        self._uploading.discard(number)
+        self._mux.send_frame(number, LinkType.END, b"")
