@@ -15,7 +15,7 @@ class AttestationError(BombyxError):
 
 
 class EvidenceRefused(AttestationError):
-    """Raised inside the verification when one step fails; `step` is its name (SPEC 5)."""
+    """Raised inside the verification when one step fails; `step` is its name (SPEC 17)."""
 
     code = "evidence_refused"
 

@@ -1,0 +1,196 @@
+"""Turning a sealed answer into what the SDK expects (SPEC 3.5, 3.9).
+
+A stream passes event by event, but its usage chunk and `[DONE]` wait until the receipt is verified:
+a stream that ends without them has not been answered. A whole answer waits altogether. Whatever
+goes wrong after a stream began becomes an error event, since SDKs take a bare close for success.
+"""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from bombyx.chat.sse import DONE, DONE_DATA, SseDecoder, encode_event, error_event
+from bombyx.client.effects import Begin, Effect, Emit, Headers, Reply, read
+from bombyx.client.reading import AnswerReader, Dispute
+from bombyx.client.receipts import Sealed, VerifiedAnswer
+from bombyx.client.refusals import whole
+from bombyx.errors import BadAnswer, BombyxError, RemoteError, Truncated
+
+MAX_WHOLE_BYTES = 64 * 2**20
+"""An answer that is not streamed is held in memory until it is verified."""
+EVENT_STREAM = "text/event-stream"
+_SUMMARY = "bombyx"
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Who is told of verified answers, and of those that were refused."""
+
+    on_receipt: Callable[[VerifiedAnswer], None] | None = None
+    on_dispute: Callable[[Dispute], None] | None = None
+
+
+class StreamShaper:
+    """Passes events on and holds back what says that the answer is complete."""
+
+    def __init__(self) -> None:
+        self._decoder = SseDecoder()
+        self._usage: dict[str, Any] | None = None
+        self._done = False
+
+    def feed(self, data: bytes) -> bytes:
+        """The events to pass on; raises `BadStream`."""
+        return b"".join(
+            encode_event(event.data.replace(b"\n", b"\ndata: "))
+            for event in self._decoder.feed(data)
+            if not self._holds(event.data)
+        )
+
+    def done(self, summary: dict[str, Any]) -> bytes:
+        """The held usage chunk, with the summary in it, and `[DONE]`; raises `BadStream`."""
+        self._decoder.finish()
+        if self._usage is None:
+            return DONE
+        usage = {**self._usage["usage"], _SUMMARY: summary}
+        return encode_event(msgspec.json.encode({**self._usage, "usage": usage})) + DONE
+
+    def _holds(self, data: bytes) -> bool:
+        if self._done or data == DONE_DATA:
+            self._done = True
+            return True
+        usage = _usage_chunk(data)
+        self._usage = usage or self._usage
+        return usage is not None
+
+
+def _usage_chunk(data: bytes) -> dict[str, Any] | None:
+    """The chunk, if it is the one that carries usage and no choices."""
+    # Within a JSON string a quote is escaped, so text that quotes the word does not match.
+    if b'"usage"' not in data:
+        return None
+    try:
+        chunk = msgspec.json.decode(data, type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
+    is_usage = chunk.get("choices") == [] and isinstance(chunk.get("usage"), dict)
+    return chunk if is_usage else None
+
+
+def with_summary(body: bytes, summary: dict[str, Any]) -> bytes:
+    """A whole answer with the summary inside its usage, where it has one."""
+    try:
+        document = msgspec.json.decode(body, type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        raise BadAnswer("the worker's answer is no JSON object") from None
+    usage = document.get("usage")
+    if not isinstance(usage, dict):
+        return body
+    return msgspec.json.encode({**document, "usage": {**usage, _SUMMARY: summary}})
+
+
+def deliver(
+    sealed: Sealed, request_id: str, listeners: Listeners
+) -> Generator[Effect, Reply, bool]:
+    """Read the sealed answer and give it to the SDK; whether it was answered and verified.
+
+    Raises `RemoteError` as long as the SDK has got nothing.
+    """
+    reader = AnswerReader(sealed)
+    try:
+        first = yield from _until_head(reader)
+        if not _is_stream(reader, sealed):
+            return (yield from _deliver_whole(reader, first, sealed, request_id, listeners))
+    except RemoteError as error:
+        _dispute(reader, error, listeners)
+        raise
+    yield Begin(200, (("content-type", EVENT_STREAM), *_labels(reader, sealed, request_id)))
+    return (yield from _deliver_stream(reader, first, listeners))
+
+
+def _until_head(reader: AnswerReader) -> Generator[Effect, Reply, bytes]:
+    """Read until status and headers are known; the data that came with them."""
+    while True:
+        piece = yield from read()
+        if not piece:
+            raise Truncated("the answer broke off before its head")
+        data = reader.feed(piece)
+        if reader.head is not None:
+            return data
+
+
+def _is_stream(reader: AnswerReader, sealed: Sealed) -> bool:
+    head = reader.head
+    if head is None or head.head.status >= 400:  # noqa: PLR2004  (HTTP's own boundary)
+        return False
+    media_type = dict(head.head.headers).get("content-type", "").partition(";")[0].strip()
+    if (media_type == EVENT_STREAM) != sealed.stream:
+        raise BadAnswer("the worker answered in another form than was asked for")
+    return sealed.stream
+
+
+def _deliver_stream(
+    reader: AnswerReader, data: bytes, listeners: Listeners
+) -> Generator[Effect, Reply, bool]:
+    shaper = StreamShaper()
+    try:
+        while True:
+            if events := shaper.feed(data):
+                yield Emit(events)
+            piece = yield from read()
+            if not piece:
+                break
+            data = reader.feed(piece)
+        answer = _verified(reader, listeners)
+        if reader.error is None:
+            yield Emit(shaper.done(answer.summary()))
+            return True
+        yield Emit(encode_event(msgspec.json.encode({"error": reader.error})))
+    except BombyxError as error:
+        _dispute(reader, error, listeners)
+        yield Emit(error_event(error))
+    return False
+
+
+def _deliver_whole(
+    reader: AnswerReader, data: bytes, sealed: Sealed, request_id: str, listeners: Listeners
+) -> Generator[Effect, Reply, bool]:
+    pieces, size = [data], len(data)
+    while piece := (yield from read()):
+        pieces.append(reader.feed(piece))
+        size += len(pieces[-1])
+        if size > MAX_WHOLE_BYTES:
+            raise BadAnswer(f"the answer is longer than {MAX_WHOLE_BYTES} bytes: stream it")
+    answer = _verified(reader, listeners)
+    labels = _labels(reader, sealed, request_id)
+    if reader.error is not None:
+        # Signed and billed: sending it again would only ask for the same outcome.
+        body = msgspec.json.encode({"error": reader.error})
+        yield from whole(RemoteError.status, body, (*labels, ("x-should-retry", "false")))
+        return False
+    status = reader.head.head.status if reader.head else RemoteError.status
+    yield from whole(status, with_summary(b"".join(pieces), answer.summary()), labels)
+    return True
+
+
+def _verified(reader: AnswerReader, listeners: Listeners) -> VerifiedAnswer:
+    answer = reader.finish()
+    if listeners.on_receipt is not None:
+        listeners.on_receipt(answer)
+    return answer
+
+
+def _dispute(reader: AnswerReader, error: BombyxError, listeners: Listeners) -> None:
+    if listeners.on_dispute is not None:
+        listeners.on_dispute(reader.dispute(error.code))
+
+
+def _labels(reader: AnswerReader, sealed: Sealed, request_id: str) -> Headers:
+    """Headers that the client itself vouches for; `x-request-id` is the gateway's word."""
+    return (
+        ("x-bombyx-tier", "sealed"),
+        ("x-bombyx-id", sealed.id),
+        ("x-bombyx-worker", reader.head.worker if reader.head else ""),
+        ("x-request-id", request_id or sealed.id),
+    )

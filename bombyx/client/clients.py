@@ -1,0 +1,94 @@
+"""`bombyx.http_client` and its kin: what an application hands to the OpenAI SDK.
+
+    client = OpenAI(base_url=…, api_key=…, http_client=bombyx.http_client(policy="policy.toml"))
+
+Each SDK insists on clients of the library that it runs on: httpx2 from openai 3 on, httpx before.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+
+from bombyx.client import transport_httpx2
+from bombyx.client.opening import PolicySource, open_session
+from bombyx.client.receipts import VerifiedAnswer
+from bombyx.errors import SetupError
+
+if TYPE_CHECKING:
+    import httpx
+
+OnReceipt = Callable[[VerifiedAnswer], None] | None
+
+
+def http_client(
+    *,
+    policy: PolicySource = None,
+    timeout: httpx2.Timeout = transport_httpx2.DEFAULT_TIMEOUT,
+    on_receipt: OnReceipt = None,
+    cache_secret: bytes | None = None,
+    transport: httpx2.BaseTransport | None = None,
+) -> httpx2.Client:
+    """A sealed client for `OpenAI(http_client=…)`, openai 3 and later.
+
+    `policy` is a `Policy` or its file; `on_receipt` hears of each verified answer; `cache_secret`
+    (32 bytes) shares a prefix cache within a team; `transport` stands in for the network.
+    Raises `PolicyError` without a policy, `SetupError` when the user's key files are unsafe.
+    """
+    session = open_session(policy, on_receipt=on_receipt, cache_secret=cache_secret)
+    return transport_httpx2.sealed_client(session, timeout=timeout, transport=transport)
+
+
+def async_http_client(
+    *,
+    policy: PolicySource = None,
+    timeout: httpx2.Timeout = transport_httpx2.DEFAULT_TIMEOUT,
+    on_receipt: OnReceipt = None,
+    cache_secret: bytes | None = None,
+    transport: httpx2.AsyncBaseTransport | None = None,
+) -> httpx2.AsyncClient:
+    """The twin of `http_client` for `AsyncOpenAI`."""
+    session = open_session(policy, on_receipt=on_receipt, cache_secret=cache_secret)
+    return transport_httpx2.sealed_async_client(session, timeout=timeout, transport=transport)
+
+
+def httpx_client(
+    *,
+    policy: PolicySource = None,
+    timeout: "httpx.Timeout | None" = None,
+    on_receipt: OnReceipt = None,
+    cache_secret: bytes | None = None,
+    transport: "httpx.BaseTransport | None" = None,
+) -> "httpx.Client":
+    """`http_client` for openai 1 and 2, which run on httpx."""
+    library = _transport_httpx()
+    session = open_session(policy, on_receipt=on_receipt, cache_secret=cache_secret)
+    timeout = timeout or library.DEFAULT_TIMEOUT
+    client: httpx.Client = library.sealed_client(session, timeout=timeout, transport=transport)
+    return client
+
+
+def async_httpx_client(
+    *,
+    policy: PolicySource = None,
+    timeout: "httpx.Timeout | None" = None,
+    on_receipt: OnReceipt = None,
+    cache_secret: bytes | None = None,
+    transport: "httpx.AsyncBaseTransport | None" = None,
+) -> "httpx.AsyncClient":
+    """The twin of `httpx_client` for `AsyncOpenAI`."""
+    library = _transport_httpx()
+    session = open_session(policy, on_receipt=on_receipt, cache_secret=cache_secret)
+    timeout = timeout or library.DEFAULT_TIMEOUT
+    client: httpx.AsyncClient = library.sealed_async_client(
+        session, timeout=timeout, transport=transport
+    )
+    return client
+
+
+def _transport_httpx() -> Any:
+    try:
+        from bombyx.client import transport_httpx  # noqa: PLC0415  (httpx is an extra)
+    except ModuleNotFoundError:
+        raise SetupError("openai 1 and 2 run on httpx: install 'bombyx[httpx]'") from None
+    return transport_httpx

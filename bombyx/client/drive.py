@@ -1,0 +1,90 @@
+"""Driving an exchange: the same few lines, once for threads and once for event loops.
+
+The first item is a `Begin`, all others are bytes of the body. Closing a drive closes the upstream
+response at once, wherever it stands.
+"""
+
+from collections.abc import AsyncGenerator, Generator
+from typing import Protocol
+
+from bombyx.client.effects import Begin, Emit, Head, Reply, Send, Steps
+
+
+class Upstream(Protocol):
+    """A blocking way to the gateway; one response at a time."""
+
+    def send(self, request: Send) -> Head:
+        """Send and give the head; closes the response before."""
+        ...
+
+    def read(self) -> bytes:
+        """The next bytes; none at the end, also when the connection broke."""
+        ...
+
+    def close(self) -> None:
+        """Close the response, whether or not it was read."""
+        ...
+
+
+class AsyncUpstream(Protocol):
+    """The same for an event loop."""
+
+    async def send(self, request: Send) -> Head:
+        """Send and give the head; closes the response before."""
+        ...
+
+    async def read(self) -> bytes:
+        """The next bytes; none at the end, also when the connection broke."""
+        ...
+
+    async def close(self) -> None:
+        """Close the response, whether or not it was read."""
+        ...
+
+
+def drive(steps: Steps, upstream: Upstream) -> Generator[Begin | bytes, None, None]:
+    """Run an exchange over a blocking upstream."""
+    reply: Reply = None
+    try:
+        while True:
+            try:
+                effect = steps.send(reply)
+            except StopIteration:
+                return
+            reply = None
+            match effect:
+                case Send():
+                    reply = upstream.send(effect)
+                case Begin():
+                    yield effect
+                case Emit(data):
+                    yield data
+                case _:
+                    reply = upstream.read()
+    finally:
+        steps.close()
+        upstream.close()
+
+
+async def drive_async(steps: Steps, upstream: AsyncUpstream) -> AsyncGenerator[Begin | bytes, None]:
+    """Run an exchange over an upstream of an event loop."""
+    reply: Reply = None
+    try:
+        while True:
+            try:
+                effect = steps.send(reply)
+            except StopIteration:
+                return
+            reply = None
+            match effect:
+                case Send():
+                    reply = await upstream.send(effect)
+                case Begin():
+                    yield effect
+                case Emit(data):
+                    yield data
+                case _:
+                    reply = await upstream.read()
+    finally:
+        steps.close()
+        await upstream.close()

@@ -1,0 +1,115 @@
+"""From settings, files and the machine to a `Session`: all that the pure session is handed.
+
+Read here and nowhere else: the policy file, the identity's files, the clock, the randomness.
+"""
+
+import os
+import time
+import tomllib
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+from bombyx.attestation.policy import Policy, parse_policy
+from bombyx.client.answer import Listeners
+from bombyx.client.identity import Identity
+from bombyx.client.receipts import VerifiedAnswer
+from bombyx.client.secret_files import load_or_create_secret
+from bombyx.client.session import Session, Wishes
+from bombyx.client.settings import ClientSettings
+from bombyx.errors import PolicyError, SetupError
+from bombyx.settings import load_settings, state_directory
+from bombyx.units import Nano
+
+PAYER_FILE, CACHE_FILE = "payer.key", "user-cache.secret"
+MAX_POLICY_BYTES = 2**20
+_NO_POLICY = (
+    "a sealed client needs a policy, which says which workers may read the requests: pass its file "
+    "as http_client(policy=…), or set BOMBYX_CLIENT_POLICY to it. `bombyx up` writes one to "
+    "policy.toml in its state directory"
+)
+_SECRET_BYTES = 32
+
+PolicySource = Policy | str | Path | None
+
+
+class ForgetfulIdentity(UserWarning):
+    """Warned of when keys cannot be stored: they live as long as the process."""
+
+
+def read_policy(path: Path) -> Policy:
+    """The policy in a TOML file; raises `PolicyError`."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_POLICY_BYTES + 1)
+        if len(data) > MAX_POLICY_BYTES:
+            raise PolicyError(f"the policy {path} is larger than 1 MiB")
+        return parse_policy(tomllib.loads(data.decode("utf-8")))
+    except OSError as error:
+        raise PolicyError(f"the policy {path} cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise PolicyError(f"the policy {path} is no TOML: {error}") from None
+
+
+def resolve_policy(source: PolicySource, settings: ClientSettings) -> Policy:
+    """The policy given, or the one that the settings name; raises `PolicyError` without either."""
+    if isinstance(source, Policy):
+        return source
+    path = source or settings.policy
+    if path is None:
+        raise PolicyError(_NO_POLICY)
+    return read_policy(Path(path).expanduser())
+
+
+def load_identity(directory: Path, *, cache_secret: bytes | None = None) -> Identity:
+    """The user's identity out of the state directory, made on first use.
+
+    Where nothing can be written the identity is forgotten with the process, with a warning.
+    Raises `SetupError` when the files are not the user's alone or hold something else.
+    """
+    payer = _secret(directory / PAYER_FILE)
+    return Identity(payer, cache_secret or _secret(directory / CACHE_FILE))
+
+
+def _secret(path: Path) -> bytes:
+    try:
+        text = load_or_create_secret(path)
+    except OSError as error:
+        warnings.warn(
+            f"{path} cannot be written ({error.strerror}): its key is forgotten with this process",
+            ForgetfulIdentity,
+            stacklevel=4,
+        )
+        return os.urandom(_SECRET_BYTES)
+    try:
+        secret = bytes.fromhex(text)
+    except ValueError:
+        secret = b""
+    if len(secret) != _SECRET_BYTES:
+        raise SetupError(f"{path} does not hold 32 bytes in hex; remove it to make a new key")
+    return secret
+
+
+def unix_seconds() -> int:
+    """The machine's clock."""
+    return time.time_ns() // 10**9
+
+
+def open_session(
+    policy: PolicySource,
+    *,
+    on_receipt: Callable[[VerifiedAnswer], None] | None = None,
+    cache_secret: bytes | None = None,
+    settings: ClientSettings | None = None,
+    state: Path | None = None,
+) -> Session:
+    """A session for this user on this machine; raises `PolicyError` or `SetupError`."""
+    settings = settings or load_settings(ClientSettings, "client")[0]
+    cap = settings.max_request_nano
+    return Session(
+        resolve_policy(policy, settings),
+        load_identity(state_directory(state) / "client", cache_secret=cache_secret),
+        clock=unix_seconds,
+        draw=os.urandom,
+        wishes=Wishes(Listeners(on_receipt), None if cap is None else Nano(cap)),
+    )

@@ -1,0 +1,226 @@
+"""The sealed client, without I/O (SPEC 2, 3, 14): what to send, and what to believe.
+
+`exchange` answers one request of an SDK as a generator of effects. Requests are sealed to
+`VerifiedWorker`s and to nobody else, and what cannot be sealed is refused: this module is the only
+one that calls `seal_request`, and there is no way past it to a clear body.
+"""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from bombyx.attestation.policy import Policy
+from bombyx.client.answer import Listeners, deliver
+from bombyx.client.choice import Draw
+from bombyx.client.effects import (
+    Begin,
+    ClearRequest,
+    Effect,
+    Emit,
+    Head,
+    Reply,
+    Send,
+    Steps,
+    read,
+    read_all,
+    send,
+)
+from bombyx.client.finding import Finder, Found, own_headers
+from bombyx.client.identity import Identity
+from bombyx.client.limits import Limits, limits
+from bombyx.client.receipts import Sealed
+from bombyx.client.refusals import (
+    MAX_ERROR_BYTES,
+    PROBLEM_TYPE,
+    RENEWABLE,
+    GatewayError,
+    check_refusals,
+    gateway_error,
+    local_error,
+    read_problem,
+)
+from bombyx.client.retries import CallName, Kept, Retries, name_call
+from bombyx.client.routes import Call, is_clear, read_call
+from bombyx.envelope.header import MAX_FEE_BPS, Candidate, Header, hash_header
+from bombyx.envelope.keys import SECRET_BYTES, PublicSealingKey
+from bombyx.envelope.plaintext import PlaintextHead
+from bombyx.envelope.request import Entropy, seal_request
+from bombyx.errors import BadAnswer, BombyxError
+from bombyx.units import Nano
+
+SEALED_REQUEST = "application/vnd.bombyx.sealed"
+SEALED_STREAM = "application/vnd.bombyx.sealed-stream"
+_ID_BYTES = 16
+_OK, _REDIRECT, _ERROR, _UNPROCESSABLE = 200, 300, 400, 422
+_HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "upgrade", "trailer"})
+_parsed_key = lru_cache(maxsize=1024)(PublicSealingKey.from_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the user sets: who hears of receipts, and the most one request may cost (nano)."""
+
+    listeners: Listeners = field(default_factory=Listeners)
+    max_cost: Nano | None = None
+
+
+class Session:
+    """One policy, one identity, and what is remembered between requests. Shared by threads.
+
+    `clock` gives unix seconds, `draw` random bytes.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        identity: Identity,
+        *,
+        clock: Callable[[], int],
+        draw: Draw,
+        wishes: Wishes | None = None,
+    ) -> None:
+        self._finder = Finder(policy, clock=clock, draw=draw)
+        self._identity = identity
+        self._clock = clock
+        self._draw = draw
+        self._wishes = wishes or Wishes()
+        self._retries: Retries[Sealed] = Retries()
+
+    def exchange(self, request: ClearRequest) -> Steps:
+        """Answer one request; every refusal and failure becomes an answer too."""
+        try:
+            if is_clear(request):
+                yield from _pass_on(request)
+            else:
+                yield from self._answer(read_call(request))
+        except GatewayError as error:
+            yield error.begin
+            yield error.emit
+        except BombyxError as error:
+            yield from local_error(error)
+
+    def _answer(self, call: Call) -> Steps:
+        """Seal, or take up again what a failed call sealed; at most one renewal (SPEC 14.3)."""
+        name = name_call(call.request)
+        kept = self._retries.take(name, now=self._clock())
+        if kept is None:
+            kept = yield from self._seal(call, name, fresh=False)
+        answered = False
+        try:
+            head = yield from _post(call.request, kept.sealed)
+            if head.status == _UNPROCESSABLE:
+                yield from _prove_that_nothing_ran(head, kept.sealed)
+                self._retries.forget(kept)
+                kept = yield from self._seal(call, name, fresh=True)
+                head = yield from _post(call.request, kept.sealed)
+            answered = yield from self._receive(head, kept.sealed)
+        finally:
+            self._retries.release(kept, answered=answered)
+
+    def _receive(self, head: Head, sealed: Sealed) -> Generator[Effect, Reply, bool]:
+        if head.status >= _ERROR:
+            body = yield from read_all(MAX_ERROR_BYTES)
+            check_refusals(read_problem(head, body), sealed)
+            raise gateway_error(head, body)
+        encoding = head.header("content-encoding")
+        if head.status != _OK or head.media_type != SEALED_STREAM or encoding:
+            raise BadAnswer(f"the gateway's answer ({head.status}) is not sealed; it is not shown")
+        return (yield from deliver(sealed, head.header("x-request-id"), self._wishes.listeners))
+
+    def _seal(
+        self, call: Call, name: CallName, *, fresh: bool
+    ) -> Generator[Effect, Reply, Kept[Sealed]]:
+        found = yield from self._finder.find(call, fresh=fresh)
+        sealed = self._seal_to(call, found)
+        size = len(sealed.encoded)
+        return self._retries.keep(name, sealed, size=size, now=self._clock())
+
+    def _seal_to(self, call: Call, found: Found) -> Sealed:
+        """Seal the body as it came to the workers found; their offers fix what it can cost."""
+        authorization = call.request.header("authorization")
+        payer = self._identity.payer(found.directory.gateway, authorization)
+        header = self._header(call, found, payer.public_hex, self._limits(call, found))
+        request = seal_request(
+            hash_header(header),
+            PlaintextHead(
+                content_type="application/json",
+                user_cache_secret=self._identity.cache_secret.hex(),
+            ),
+            call.request.body,
+            keys=[_parsed_key(one.worker.hpke_key()[1]) for one in found.chosen],
+            payer=payer,
+            entropy=Entropy(
+                self._draw(SECRET_BYTES), tuple(self._draw(SECRET_BYTES) for _ in found.chosen)
+            ),
+        )
+        chosen = {one.worker.worker_id: one for one in found.chosen}
+        return Sealed(request, request.encode(), chosen, call.head.stream)
+
+    def _limits(self, call: Call, found: Found) -> Limits:
+        directory = found.directory
+        if directory.fee_bps > MAX_FEE_BPS:
+            raise BadAnswer("the gateway asks for a fee beyond the whole amount")
+        return limits(
+            call,
+            [one.terms for one in found.chosen],
+            fee_bps=directory.fee_bps,
+            default_output=directory.default_max_output_tokens,
+            cap=self._wishes.max_cost,
+        )
+
+    def _header(self, call: Call, found: Found, payer: str, limit: Limits) -> Header:
+        return Header(
+            v="bombyx/1",
+            id=self._draw(_ID_BYTES).hex(),
+            gateway=found.directory.gateway,
+            method="POST",
+            path=call.request.path,
+            model=call.head.model,
+            stream=call.head.stream,
+            tier="sealed",
+            payer=payer,
+            issued_at=self._clock(),
+            max_input_tokens=limit.max_input,
+            max_output_tokens=limit.max_output,
+            max_cost_nano=str(limit.max_cost),
+            fee_bps=found.directory.fee_bps,
+            candidates=[
+                Candidate(
+                    worker=one.worker.worker_id,
+                    key_id=one.worker.hpke_key()[0],
+                    offer=one.offer_hash,
+                )
+                for one in found.chosen
+            ],
+        )
+
+
+def _post(request: ClearRequest, sealed: Sealed) -> Generator[Effect, Reply, Head]:
+    headers = (*own_headers(request), ("content-type", SEALED_REQUEST), ("accept", SEALED_STREAM))
+    return (yield from send(Send("POST", request.origin + request.path, headers, sealed.encoded)))
+
+
+def _prove_that_nothing_ran(head: Head, sealed: Sealed) -> Steps:
+    """Return only if the request may be sealed anew (SPEC 14.3).
+
+    A gateway sends this 422 when it dispatched nothing, or with each worker's signed refusal.
+    Raises `UnprovenRefusal` when a refusal does not hold, `GatewayError` for another 422.
+    """
+    body = yield from read_all(MAX_ERROR_BYTES)
+    problem = read_problem(head, body)
+    check_refusals(problem, sealed)
+    if head.media_type != PROBLEM_TYPE or problem.code not in RENEWABLE:
+        raise gateway_error(head, body)
+
+
+def _pass_on(request: ClearRequest) -> Steps:
+    """A request without secrets, as it is; a redirect would carry the key elsewhere."""
+    query = f"?{request.query}" if request.query else ""
+    kept = tuple(pair for pair in request.headers if pair[0] not in {*_HOP_BY_HOP, "host"})
+    head = yield from send(Send("GET", f"{request.origin}{request.path}{query}", kept))
+    if _REDIRECT <= head.status < _ERROR:
+        raise BadAnswer(f"the gateway answered with a redirect ({head.status})")
+    headers = tuple(pair for pair in head.headers if pair[0] not in _HOP_BY_HOP)
+    yield Begin(head.status, headers)
+    while piece := (yield from read()):
+        yield Emit(piece)

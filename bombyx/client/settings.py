@@ -1,0 +1,25 @@
+"""Settings of the client and the sidecar: the section [client]."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AnyHttpUrl, Field, SecretStr
+
+from bombyx.settings import RoleSettings
+
+
+class ClientSettings(RoleSettings):
+    """What a sealed client trusts, where it sends, and what it may spend."""
+
+    policy: Path | None = None
+    """The policy file: which workers may be sealed to."""
+    gateway: AnyHttpUrl | None = None
+    """The sidecar's gateway, with or without /v1."""
+    api_key: SecretStr | None = None
+    """The gateway's API key that the sidecar uses for holders of its own token."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8787
+    """The sidecar's port on 127.0.0.1 and ::1; the next free one if it is busy, any for 0."""
+    token_file: Path | None = None
+    """The sidecar's own token; by default in the state directory."""
+    max_request_nano: Annotated[int, Field(ge=1)] | None = None
+    """The most that one request may cost; more is refused before it is sent."""
