@@ -1,4 +1,4 @@
-"""The simulated platform behind the same port as real hardware (SPEC 5)."""
+"""The simulated platform behind the same port as real hardware (SPEC 17)."""
 
 from collections.abc import Callable
 from typing import Final

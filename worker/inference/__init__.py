@@ -1,0 +1,1 @@
+"""One admitted request from engine to sealed, signed answer (SPEC 2.6, 3)."""

@@ -1,0 +1,192 @@
+"""From engine events to sealed frames: one request (SPEC 2.6, 3, 6).
+
+A reader drains the engine into a small buffer and meters it; a writer seals what is there as fast
+as the link takes it. When nobody takes the answer any more both are stopped, the engine within a
+second, and what was counted is signed as `aborted`.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import aclosing
+from typing import Any
+
+from bombyx.chat.body import encode_body
+from bombyx.chat.sse import DONE, encode_event
+from bombyx.chat.usage import openai_usage
+from bombyx.errors import BombyxError, EngineFailed, EngineTimeout, envelope
+from bombyx.money.cost import Tokens
+from bombyx.money.statement import Status
+from worker.engine.port import Answer as WholeAnswer
+from worker.engine.port import Chunk, Engine, EngineRequest
+from worker.inference.answer import Answer
+from worker.inference.meter import Meter
+from worker.inference.outlet import Outlet, StreamStopped
+from worker.inference.pace import Pace
+
+PARTIAL_SECONDS = 2.0
+STOP_SECONDS = 1.0
+BUFFER_BYTES = 256 * 2**10
+"""Read from the engine and not yet sealed; beyond it the reader waits for the client."""
+NOTHING = Tokens()
+EVENT_STREAM, JSON = "text/event-stream", "application/json"
+
+
+class Pump:
+    """Runs one admitted request; `run` returns when its terminal statement is on its way."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        request: EngineRequest,
+        answer: Answer,
+        *,
+        meter: Meter,
+        include_usage: bool,
+        max_seconds: float,
+    ) -> None:
+        self._engine = engine
+        self._request = request
+        self._answer = answer
+        self._meter = meter
+        self._is_stream = bool(request.body.get("stream"))
+        self._include_usage = include_usage
+        self._max_seconds = max_seconds
+        self._loop = asyncio.get_running_loop()
+        self._pace = Pace()
+        self._pending = bytearray()
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._has_ended = False
+        self._next_partial = 0.0
+        self._head: Mapping[str, Any] = {}
+
+    async def run(self, outlet: Outlet) -> None:
+        """Answer, or abort; raises `JournalFailed` when the statement could not be kept."""
+        work = asyncio.create_task(self._work())
+        either: set[asyncio.Future[Any]] = {work, outlet.stopped}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if work.done() and await _ended_well(work):
+                return
+        finally:
+            if not work.done():
+                await _stop(work)
+        await self._answer.abort(self._meter.tokens)
+
+    async def _work(self) -> None:
+        reader = asyncio.create_task(self._read())
+        try:
+            await self._write()
+            error = await reader
+            await self._finish(error)
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            if not reader.done():
+                await _stop(reader)
+
+    async def _read(self) -> BombyxError | None:
+        """Drain the engine; what it failed with, if it did."""
+        try:
+            async with (
+                asyncio.timeout(self._max_seconds),
+                aclosing(self._engine.run(self._request)) as events,
+            ):
+                async for event in events:
+                    self._meter.observe(event.tokens)
+                    if isinstance(event, Chunk):
+                        await self._push_chunk(event)
+                    elif isinstance(event, WholeAnswer):
+                        self._push(encode_body(self._with_usage(event.payload)))
+        except BombyxError as error:
+            return error
+        except TimeoutError:
+            return EngineTimeout("the answer took longer than a request may run")
+        except Exception:  # noqa: BLE001 - an engine's driver is a boundary; its words may be content
+            return EngineFailed("the engine's driver failed")
+        finally:
+            self._has_ended = True
+            self._wake.set()
+        return None
+
+    async def _push_chunk(self, chunk: Chunk) -> None:
+        payload = chunk.payload
+        if self._include_usage:
+            self._head = {name: value for name, value in payload.items() if name != "choices"}
+            payload = {**payload, "usage": None}
+        self._push(encode_event(encode_body(payload)))
+        while len(self._pending) > BUFFER_BYTES:
+            self._room.clear()
+            await self._room.wait()
+
+    def _push(self, data: bytes) -> None:
+        self._pending += data
+        wait = self._pace.hold(self._loop.time())
+        if not wait:
+            self._wake.set()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(wait, self._wake.set)
+
+    async def _write(self) -> None:
+        """Seal what is pending until the reader is done."""
+        while not self._has_ended or self._pending:
+            await self._wake.wait()
+            self._wake.clear()
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            if self._pending:
+                await self._seal_pending()
+            if self._has_ended:
+                self._wake.set()
+
+    async def _seal_pending(self) -> None:
+        if not self._answer.has_begun:
+            await self._answer.begin(200, EVENT_STREAM if self._is_stream else JSON)
+            self._next_partial = self._loop.time() + PARTIAL_SECONDS
+        data = bytes(self._pending)
+        self._pending.clear()
+        self._room.set()
+        await self._answer.data(data)
+        if not self._has_ended and self._loop.time() >= self._next_partial:
+            self._next_partial = self._loop.time() + PARTIAL_SECONDS
+            await self._answer.partial(self._meter.tokens)
+
+    async def _finish(self, error: BombyxError | None) -> None:
+        if error is None:
+            if self._is_stream:
+                await self._answer.data(self._tail())
+            await self._answer.finish(Status.FINAL, self._meter.tokens)
+        elif self._answer.has_begun:
+            await self._answer.error(error)
+            await self._answer.finish(Status.ABORTED, self._meter.tokens)
+        else:
+            await self._answer.begin(error.status, JSON)
+            await self._answer.data(encode_body(envelope(error)))
+            await self._answer.finish(Status.FINAL, NOTHING)
+
+    def _tail(self) -> bytes:
+        """The usage chunk, where it was asked for, and `[DONE]`."""
+        if not self._include_usage:
+            return DONE
+        usage = {**self._head, "choices": [], "usage": openai_usage(self._meter.tokens)}
+        return encode_event(encode_body(usage)) + DONE
+
+    def _with_usage(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        return {**payload, "usage": openai_usage(self._meter.tokens)}
+
+
+async def _stop(task: "asyncio.Task[Any]") -> None:
+    task.cancel()
+    done, _ = await asyncio.wait({task}, timeout=STOP_SECONDS)
+    if done and not task.cancelled():
+        task.exception()  # looked at: what it failed with no longer matters
+
+
+async def _ended_well(work: "asyncio.Task[None]") -> bool:
+    try:
+        await work
+    except StreamStopped:
+        return False
+    return True

@@ -1,0 +1,44 @@
+"""How far the worker trusts a gateway to pay (SPEC 8.3).
+
+Earned and unpaid, plus the worst case of what runs, stays within a limit per gateway. While the
+network has no payout channels nothing ever counts as paid, so there the limit is None: none.
+"""
+
+from collections.abc import Callable
+
+from bombyx.errors import Draining, Unpaid, WorkerBusy
+from bombyx.units import Nano
+
+RETRY_AFTER_MS = 1000
+
+
+class Credit:
+    """What is in flight, per gateway and in all; `limit` in nano, `places` in requests.
+
+    `places` bounds how many requests run or wait here at once.
+    """
+
+    def __init__(self, unpaid: Callable[[str], int], *, limit: int | None, places: int) -> None:
+        self._unpaid = unpaid
+        self._limit = limit
+        self._places = places
+        self._in_flight: dict[str, int] = {}
+        self.running = 0
+        self.is_draining = False
+
+    def reserve(self, gateway: str, worst: Nano) -> None:
+        """Take a request's worst case; raises `Draining`, `WorkerBusy` or `Unpaid`."""
+        if self.is_draining:
+            raise Draining("the worker is stopping", retry_after_ms=RETRY_AFTER_MS)
+        if self.running >= self._places:
+            raise WorkerBusy("the worker is full", retry_after_ms=RETRY_AFTER_MS)
+        in_flight = self._in_flight.get(gateway, 0) + worst
+        if self._limit is not None and self._unpaid(gateway) + in_flight > self._limit:
+            raise Unpaid("the gateway owes this worker more than its limit")
+        self._in_flight[gateway] = in_flight
+        self.running += 1
+
+    def release(self, gateway: str, worst: Nano) -> None:
+        """The request ended: its statement, if any, counts from now on."""
+        self._in_flight[gateway] -= worst
+        self.running -= 1
