@@ -20,11 +20,15 @@ prerequisites: ## say everything that this machine lacks, with the line that ins
 
 setup: prerequisites $(STAMP) ## make .venv from the lock file and install the project into it
 
-$(STAMP): requirements/dev.txt pyproject.toml
+$(STAMP): requirements/dev.txt requirements/openai-1.txt requirements/openai-2.txt pyproject.toml
 	@echo "setting up $(VENV): a minute or two the first time"
 	@test -x $(BIN)/python || "$$(scripts/prerequisites --python)" -m venv $(VENV)
 	$(PIP) install --require-hashes -r requirements/dev.txt
 	$(PIP) install --no-deps --no-build-isolation --quiet -e .
+	@for major in 1 2; do \
+		$(PIP) install --quiet --require-hashes --no-deps --upgrade \
+			--target .compat/openai-$$major -r requirements/openai-$$major.txt || exit 1; \
+	done
 	@touch $@
 
 check: setup ## lint, format, types and the rules on who may import whom

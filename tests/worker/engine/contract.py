@@ -188,7 +188,7 @@ class EngineContract:
 
     async def _idle_within_a_second(self, engine: Engine) -> None:
         async with asyncio.timeout(1):
-            while (await engine.load()).running:  # noqa: ASYNC110 (another process)
+            while (await engine.load()).running:
                 await asyncio.sleep(0.01)
 
     async def test_an_unknown_model_is_refused(self, engine: Engine, subject: Subject) -> None:

@@ -74,7 +74,7 @@ async def test_a_killed_child_fails_its_request_and_is_replaced() -> None:
             async for _ in run:
                 pass
         async with asyncio.timeout(10):
-            while engine.pid in (None, first):  # noqa: ASYNC110 (another process)
+            while engine.pid in (None, first):
                 await asyncio.sleep(0.05)
             while True:
                 try:
@@ -123,7 +123,7 @@ async def test_a_killed_worker_leaves_no_child() -> None:
     parent.kill()
     await parent.wait()
     async with asyncio.timeout(3):
-        while _lives(child):  # noqa: ASYNC110 (another process)
+        while _lives(child):
             await asyncio.sleep(0.02)
 
 
