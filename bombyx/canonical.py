@@ -1,4 +1,4 @@
-"""Restricted JSON in its one canonical form (SPEC 1.1; RFC 8785 on this subset).
+"""Restricted JSON in its one canonical form (SPEC 1.6; RFC 8785 on this subset).
 
 Documents are `msgspec.Struct`s whose keys are `[a-z0-9_]+` and whose values are strings, integers
 0..2^53-1, booleans, arrays and objects: no null, no floats; an absent field is omitted. On this

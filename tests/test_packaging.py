@@ -102,6 +102,11 @@ def test_an_installed_wheel_shows_the_commands_of_its_role_alone(
         refused = bombyx(tmp_path, name)
         assert refused.returncode == 1
         assert refused.stderr.strip() == f"bombyx {name}: install bombyx-{name}"
+    if role == "gateway":
+        url = f"sqlite:///{tmp_path / 'fresh.db'}"
+        for step in ("upgrade", "check"):
+            done = bombyx(tmp_path, "db", step, "--database-url", url)
+            assert done.returncode == 0, done.stderr
     told = bombyx(tmp_path, "config", "show", "--json")
     assert told.returncode == 0, told.stderr
     assert not set(json.loads(told.stdout)["settings"]) & set(absent.split())

@@ -1,1 +1,1 @@
-"""Evidence of confidential machines, the policy on it, and who may be sealed to (SPEC 5)."""
+"""Evidence of confidential machines, the policy on it, and who may be sealed to (SPEC 17)."""

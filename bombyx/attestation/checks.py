@@ -1,4 +1,4 @@
-"""The checks behind the steps of a verification (SPEC 5, 13.5).
+"""The checks behind the steps of a verification (SPEC 17, 13.5).
 
 Each judges one thing, returns nothing or what the next one needs, and raises `EvidenceRefused`
 with its step's name and a sentence for people.

@@ -1,4 +1,4 @@
-"""What the CPU's vendor says about a platform: certificates, revocations, TCB levels (SPEC 5).
+"""What the CPU's vendor says about a platform: certificates, revocations, TCB levels (SPEC 17).
 
 Nine texts as DCAP names them. The signed ones stay exactly as they were signed, so they are
 strings and never parsed again here. Evidence names this document by its digest (SPEC 1.7).

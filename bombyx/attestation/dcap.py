@@ -1,4 +1,4 @@
-"""The one place that calls the DCAP library (SPEC 5).
+"""The one place that calls the DCAP library (SPEC 17).
 
 The library reports every failure as a bare `ValueError` with a text. One table turns texts into
 steps; a text that no row knows refuses the quote all the same. The table is held by tests that

@@ -1,4 +1,4 @@
-"""What a worker shows for its keyset: a CPU quote and, where it has GPUs, their reports (SPEC 5).
+"""What a worker shows for its keyset: a CPU quote and, where it has GPUs, their reports (SPEC 17).
 
 Collateral (what the vendor says about the platform) goes by reference: its digest is named here,
 the document travels beside, since it is the same for many workers.

@@ -1,4 +1,4 @@
-"""Certificates in PEM, one spelling only (SPEC 5).
+"""Certificates in PEM, one spelling only (SPEC 17).
 
 The quote's signature does not cover its certificates, so free spelling there would let anybody
 make many accepted quotes out of one.

@@ -1,4 +1,4 @@
-"""What a verifier accepts: one frozen value, read from a table and hashed (SPEC 5).
+"""What a verifier accepts: one frozen value, read from a table and hashed (SPEC 17).
 
 There is no default that allows: an empty or absent list denies all, an unknown key is refused
 with its name, and a network on mainnet cannot name the simulated platform.

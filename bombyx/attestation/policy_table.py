@@ -1,4 +1,4 @@
-"""Reads a policy's tables key by key and names what is wrong with its dotted path (SPEC 5)."""
+"""Reads a policy's tables key by key and names what is wrong with its dotted path (SPEC 17)."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The simulated platform's fixed values, for both who mints and who verifies (SPEC 5).
+"""The simulated platform's fixed values, for both who mints and who verifies (SPEC 17).
 
 There is no hardware behind it: it runs the real verification under a root of its own, so that
 everything but the silicon is exercised. Its quotes say so in their signed header.

@@ -1,4 +1,4 @@
-"""The named steps of a verification, in their fixed order (SPEC 5).
+"""The named steps of a verification, in their fixed order (SPEC 17).
 
 Every examination lists all of them, each with a result and a sentence, so that the command line,
 the dashboard and the archive show the same list. `unknown` is no pass: a worker is refused unless

@@ -1,4 +1,4 @@
-"""The bytes of a TDX quote, version 4 (SPEC 5). Parses and judges nothing.
+"""The bytes of a TDX quote, version 4 (SPEC 17). Parses and judges nothing.
 
 Every length must be exact: the quoting enclave signs header and body only, and a parser that
 skips bytes accepts many quotes for one.

@@ -1,4 +1,4 @@
-"""Who may be sealed to: the argument from evidence to `VerifiedWorker` (SPEC 5, 13.5).
+"""Who may be sealed to: the argument from evidence to `VerifiedWorker` (SPEC 17, 13.5).
 
 `examine` lists every step with its result; `verify_worker` is the same argument and gives a
 `VerifiedWorker` or raises. Nothing else can make one, and only one can be sealed to. Pure: the

@@ -1,0 +1,69 @@
+"""What a running gateway tells over HTTP: directory, receipts, ledger. Loopback, so no proxies."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx2
+
+from bombyx.errors import GatewayUnreachable, RemoteError
+
+_SECONDS = 5.0
+_OK = 200
+
+
+class Books:
+    """A gateway as its own operator asks it."""
+
+    def __init__(self, gateway: str, *, api_key: str, admin_key: str) -> None:
+        self._gateway = gateway
+        self._api_key = api_key
+        self._admin_key = admin_key
+        self._http = httpx2.Client(timeout=_SECONDS, trust_env=False)
+
+    def __repr__(self) -> str:
+        return f"Books({self._gateway})"
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def models(self) -> list[str]:
+        """Names of the models that have a live offer."""
+        listing = self._get("/v1/models", self._api_key)
+        return sorted(str(model["id"]) for model in listing["data"])
+
+    def directory(self, model: str) -> bytes:
+        """The directory's bytes, for the client's own parser."""
+        path = "/v1/confidential/workers?" + urlencode({"model": model})
+        return self._fetch(path, self._api_key).content
+
+    def receipt(self, request_id: str) -> dict[str, Any]:
+        """State of a request and its receipt, by the id that its header carries."""
+        return self._get(f"/v1/receipts/{request_id}", self._api_key)
+
+    def receipt_of(self, c: str) -> dict[str, Any]:
+        """The same by the commitment (hex)."""
+        return self._get(f"/v1/receipts?{urlencode({'c': c})}", self._api_key)
+
+    def ledger(self, limit: int = 100) -> dict[str, Any]:
+        """The latest entries of all accounts, and the sum of the whole ledger."""
+        return self._get(f"/admin/v1/ledger?limit={limit}", self._admin_key)
+
+    def _get(self, path: str, key: str) -> dict[str, Any]:
+        document = self._fetch(path, key).json()
+        if not isinstance(document, dict):
+            raise RemoteError(f"the gateway's answer to {path} is no object")
+        return document
+
+    def _fetch(self, path: str, key: str) -> httpx2.Response:
+        try:
+            answer = self._http.get(
+                self._gateway + path, headers={"authorization": f"Bearer {key}"}
+            )
+        except httpx2.HTTPError as error:
+            raise GatewayUnreachable(
+                f"the gateway at {self._gateway} does not answer: {type(error).__name__}"
+            ) from None
+        if answer.status_code != _OK:
+            raise RemoteError(f"the gateway answered {answer.status_code} to {path}")
+        return answer

@@ -1,0 +1,151 @@
+"""What `bombyx up` shows, read from a gateway that stands on a real socket."""
+
+import io
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from rich.console import Console
+
+from bombyx.cli.network.books import Books
+from bombyx.cli.network.fetching import MODEL_BYTES, size_of, watched
+from bombyx.cli.network.snippet import curl_snippet, python_snippet
+from bombyx.cli.network.supervisor import Supervisor
+from bombyx.cli.network.view import Figures, dashboard
+from bombyx.errors import GatewayUnreachable, RemoteError
+from tests.bombyx.cli.network.stand_in import READY, STAY, recipe
+
+
+class Gateway(BaseHTTPRequestHandler):
+    """Answers by path; remembers which key came."""
+
+    answers: ClassVar[dict[str, Any]] = {}
+    keys: ClassVar[dict[str, str]] = {}
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        self.keys[path] = self.headers["authorization"]
+        known = self.answers.get(path)
+        body = json.dumps(known).encode()
+        self.send_response(404 if known is None else 200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def books() -> Iterator[Books]:
+    server = HTTPServer(("127.0.0.1", 0), Gateway)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    one = Books(f"http://127.0.0.1:{server.server_port}", api_key="mine", admin_key="admin")
+    yield one
+    one.close()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def entry(number: int, kind: str, txn: str = "aa") -> dict[str, Any]:
+    return {"id": number, "kind": kind, "txn": txn, "account": "a", "amount_nano": "-3"}
+
+
+def receipt(name: str) -> dict[str, Any]:
+    tokens = {"prompt": 7, "completion": 5, "cached": 0, "reasoning": 0}
+    statement = {"model": "m", "tokens": tokens, "charge_nano": "3"}
+    return {"id": name, "state": "settled", "receipt": {"statement": statement}}
+
+
+def test_only_what_was_charged_since_the_start_is_counted(books: Books) -> None:
+    Gateway.answers = {"/admin/v1/ledger": {"entries": [entry(3, "charge")]}}
+    figures = Figures()
+    figures.begin(books)
+    entries = [entry(number, kind) for number, kind in ((5, "fee"), (4, "charge"), (3, "charge"))]
+    Gateway.answers = {
+        "/admin/v1/ledger": {"entries": entries},
+        "/v1/receipts": receipt("0123456789abcdef"),
+    }
+    figures.follow(books)
+    figures.follow(books)
+    assert (figures.requests, figures.prompt, figures.completion) == (1, 7, 5)
+    assert figures.charge_nano == 3
+    assert [use.id for use in figures.last] == ["0123456789abcdef"]
+    assert Gateway.keys == {"/admin/v1/ledger": "Bearer admin", "/v1/receipts": "Bearer mine"}
+
+
+def test_a_charge_without_a_receipt_counts_as_a_request(books: Books) -> None:
+    Gateway.answers = {
+        "/admin/v1/ledger": {"entries": [entry(1, "charge")]},
+        "/v1/receipts": {"id": "x", "state": "settled"},
+    }
+    figures = Figures()
+    figures.follow(books)
+    assert (figures.requests, figures.prompt, list(figures.last)) == (1, 0, [])
+
+
+def test_a_gateway_that_is_away_changes_nothing(books: Books) -> None:
+    Gateway.answers = {}
+    figures = Figures()
+    figures.begin(books)
+    figures.follow(books)
+    assert figures.requests == 0
+
+
+def test_what_a_gateway_does_not_answer_is_told(books: Books) -> None:
+    Gateway.answers = {"/v1/models": ["no", "object"]}
+    with pytest.raises(RemoteError, match="no object"):
+        books.models()
+    with pytest.raises(RemoteError, match="answered 404"):
+        books.ledger()
+    away = Books("http://127.0.0.1:9", api_key="secret", admin_key="secret")
+    with pytest.raises(GatewayUnreachable, match="ConnectError"):
+        away.directory("m")
+    away.close()
+    assert "secret" not in repr(away)
+
+
+def test_the_view_shows_processes_use_receipts_and_what_happened(
+    tmp_path: Path, books: Books
+) -> None:
+    Gateway.answers = {
+        "/admin/v1/ledger": {"entries": [entry(1, "charge")]},
+        "/v1/receipts": receipt("0123456789abcdef"),
+    }
+    figures = Figures()
+    figures.follow(books)
+    supervisor = Supervisor(print)
+    try:
+        supervisor.start([recipe(tmp_path, "gateway", READY + STAY)])
+        out = io.StringIO()
+        console = Console(file=out, width=100)
+        now = supervisor.posts[0].since + 12
+        console.print(dashboard(supervisor.posts, figures, ["worker-1 ended"], now=now))
+    finally:
+        supervisor.stop()
+    shown = out.getvalue()
+    for text in ("gateway", "running", "12 s", "0123456789ab", "7 tokens in", "worker-1 ended"):
+        assert text in shown
+
+
+def test_snippets_name_where_and_what() -> None:
+    for snippet in (python_snippet, curl_snippet):
+        text = snippet("http://127.0.0.1:1", api_key="key", model="m")
+        assert "http://127.0.0.1:1/v1" in text
+        assert "key" in text
+    compile(python_snippet("http://127.0.0.1:1", api_key="key", model="m"), "snippet", "exec")
+
+
+def test_the_bar_reads_what_lies_in_the_folder_and_clears_it(tmp_path: Path) -> None:
+    with watched(tmp_path / "fetching") as watch:
+        (tmp_path / "fetching" / "part").write_bytes(bytes(1000))
+        assert size_of(tmp_path / "fetching") == 1000
+        watch()
+    assert list(tmp_path.iterdir()) == []
+    assert MODEL_BYTES > 10**7
