@@ -62,7 +62,7 @@ def measure(case: Case, *, rounds: int) -> dict[str, Any]:
 
 
 def _round(case: Case, state: Path, number: int) -> float:
-    policy = _write_policy(state)
+    policy = write_policy(state)
     flags = ["--state", str(state), "--port", "0", "--policy", str(policy), "--json"]
     with started(bombyx("gateway", *flags), cpu=1) as gateway:
         ready = read_json(gateway)
@@ -88,7 +88,7 @@ def _round(case: Case, state: Path, number: int) -> float:
     return used / units * 1e6
 
 
-def _write_policy(state: Path) -> Path:
+def write_policy(state: Path) -> Path:
     root = load_or_create_root(state / "simulated-root.pem", now=int(time.time()))
     digest = hashlib.sha256(DIGEST.encode()).hexdigest()
     policy = Policy(
