@@ -1,6 +1,7 @@
 """`bombyx gateway`, `bombyx db` and `bombyx keys`."""
 
 import asyncio
+import os
 import secrets
 import sys
 from pathlib import Path
@@ -15,6 +16,9 @@ from bombyx.settings import load_settings, state_directory
 from gateway.accounts.repository import Accounts
 from gateway.database import check, create_engine, upgrade
 from gateway.settings import GatewaySettings
+
+OWNER_ONLY = 0o077
+"""Files of the gateway (database, keys) are nobody else's to read."""
 
 db = typer.Typer(help="Create and check the gateway's database.", no_args_is_help=True)
 keys = typer.Typer(help="API keys and the accounts that pay.", no_args_is_help=True)
@@ -47,6 +51,7 @@ def gateway(  # noqa: PLR0913 - one parameter per flag
 
     if die_with_parent:
         die_with()
+    os.umask(OWNER_ONLY)
     flags = {
         "host": host,
         "port": port,

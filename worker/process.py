@@ -28,6 +28,8 @@ from worker.settings import WorkerSettings
 JOURNAL_FILE = "worker-journal.db"
 ROOT_FILE = "simulated-root.pem"
 _STATE_MODE = 0o700
+_OWNER_ONLY = 0o077
+"""The journal is nobody else's to read."""
 
 _log = structlog.get_logger("worker")
 
@@ -50,6 +52,7 @@ def prepare(settings: WorkerSettings, folder: Path, output: Output) -> Prepared:
         link_url(url)
     if settings.padding is Padding.EXACT:
         _log.warning("padding_exact", means="frame sizes show the length of each token")
+    os.umask(_OWNER_ONLY)
     folder.mkdir(parents=True, exist_ok=True, mode=_STATE_MODE)
     root_file = settings.simulated_root or folder / ROOT_FILE
     root = load_or_create_root(root_file, now=_now())

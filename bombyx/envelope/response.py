@@ -1,8 +1,8 @@
 """Sealing an answer at the worker (SPEC 3): `salt | frames`, one sequence, one transcript.
 
 The transcript t is a running SHA-256 over `h | salt |` every frame so far. End and error frames,
-and whatever follows a usage frame, are sealed under t: a usage frame, which is clear, can neither be
-dropped, replaced or moved, nor take the place of a sealed frame without the next one failing.
+and whatever follows a usage frame, are sealed under t: a usage frame, which is clear, can neither
+be dropped, replaced or moved, nor take a sealed frame's place without the next one failing.
 """
 
 import hashlib

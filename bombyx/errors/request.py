@@ -184,6 +184,8 @@ class AlreadyAnswered(RequestError):
 
     status = 409
     code = "outcome"
+    receipt: bytes | None = None
+    """The receipt that settled it, in canonical JSON, where there is one."""
 
 
 class CommitmentConflict(RequestError):
