@@ -78,6 +78,7 @@ def _database(settings: GatewaySettings, state: Path) -> str:
 
 
 def _resolve(database_url: str | None, state: Path | None) -> str:
+    os.umask(OWNER_ONLY)
     settings, _ = load_settings(GatewaySettings, "gateway", {"database_url": database_url})
     return _database(settings, state_directory(state))
 

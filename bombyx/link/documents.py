@@ -6,11 +6,11 @@ from msgspec import UNSET, Meta, UnsetType
 
 from bombyx.canonical import Document
 from bombyx.money.batch import MAX_LEAVES, Batch
+from bombyx.money.receipt import Receipt
 from bombyx.units import Count, Hex16, Hex32, Hex64, Name
 
 _Code = Annotated[str, Meta(max_length=64, pattern=r"\A[a-z0-9_]+\Z")]
 _Text = Annotated[str, Meta(max_length=512)]
-_Url = Annotated[str, Meta(max_length=512, pattern=r"\Awss?://[\x21-\x7e]+\Z")]
 Fault = Literal["client", "worker", "gateway", "unattributed"]
 
 
@@ -51,16 +51,21 @@ class Disposition(Document, frozen=True):
     statement: Hex32
     disposition: Literal["billed", "superseded", "expired", "invalid"]
     code: _Code | UnsetType = UNSET
-    winner: Hex32 | UnsetType = UNSET
-    """Hash of the statement that won the claim instead."""
+    winner: Receipt | UnsetType = UNSET
+    """Of `superseded`: the receipt that won the claim, of the same `c`, as proof."""
     lost: Lost | UnsetType = UNSET
+    """Of `superseded`, where no attempt of the claim ended."""
     lost_signature: Hex64 | UnsetType = UNSET
+
+
+MAX_DISPOSITIONS = 256
+"""With the receipt of a winner each still well below the 2 MiB of a link document."""
 
 
 class Ack(Document, frozen=True):
     """A batch of dispositions."""
 
-    dispositions: Annotated[list[Disposition], Meta(max_length=1024)]
+    dispositions: Annotated[list[Disposition], Meta(max_length=MAX_DISPOSITIONS)]
 
 
 class Settle(Document, frozen=True):

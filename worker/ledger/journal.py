@@ -74,17 +74,13 @@ class Journal:
                 at=statement.at,
                 amount=int(statement.amount_nano),
                 document=document,
+                c=statement.c,
             )
         )
 
     async def dispose(self, gateway: str, dispositions: Sequence[Disposition]) -> None:
         """Take a gateway's final words about its own statements."""
-        await asyncio.gather(
-            *(
-                self._submit(Disposed(one.statement, gateway, one.disposition == "billed"))
-                for one in dispositions
-            )
-        )
+        await asyncio.gather(*(self._submit(_disposed(gateway, one)) for one in dispositions))
 
     async def undisposed(self, gateway: str) -> list[Entry]:
         """Everything to send again, with the bytes that were sent before.
@@ -133,3 +129,13 @@ class Journal:
 
     async def _call(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, function)
+
+
+def _disposed(gateway: str, one: Disposition) -> Disposed:
+    """What a disposition means for what the gateway owes."""
+    is_owed = one.disposition in ("billed", "superseded")
+    winner = one.winner
+    if one.disposition != "superseded" or not isinstance(winner, Receipt):
+        return Disposed(one.statement, gateway, is_owed)
+    is_other = statement_hash(winner.statement).hex() != one.statement
+    return Disposed(one.statement, gateway, is_owed, winner.statement.c if is_other else "")

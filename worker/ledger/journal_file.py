@@ -18,7 +18,8 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS keyset (worker TEXT PRIMARY KEY, document BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS receipt (
     statement TEXT PRIMARY KEY, gateway TEXT NOT NULL, worker TEXT NOT NULL, boot TEXT NOT NULL,
-    n INTEGER NOT NULL, at INTEGER NOT NULL, amount INTEGER NOT NULL, document BLOB NOT NULL
+    n INTEGER NOT NULL, at INTEGER NOT NULL, amount INTEGER NOT NULL, document BLOB NOT NULL,
+    c TEXT NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS billed (gateway TEXT PRIMARY KEY, amount INTEGER NOT NULL) STRICT;
 """
@@ -36,6 +37,7 @@ class Entry:
     at: int
     amount: int
     document: bytes
+    c: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +50,16 @@ class KeysetEntry:
 
 @dataclass(frozen=True, slots=True)
 class Disposed:
-    """A gateway's final word on a statement."""
+    """A gateway's final word on a statement.
+
+    `is_owed`: billed, or superseded. A superseded one is forgiven where `winner_c` is its own `c`:
+    the gateway has shown the receipt that won in its place (SPEC 6.6).
+    """
 
     statement: str
     gateway: str
-    is_billed: bool
+    is_owed: bool
+    winner_c: str = ""
 
 
 Operation = Entry | KeysetEntry | Disposed
@@ -106,7 +113,8 @@ class JournalFile:
     def _keep(self, one: Entry) -> int:
         known = (one.statement, one.gateway, one.worker, one.boot, one.n, one.at, one.amount)
         done = self._db.execute(
-            "INSERT OR IGNORE INTO receipt VALUES (?,?,?,?,?,?,?,?)", (*known, one.document)
+            "INSERT OR IGNORE INTO receipt VALUES (?,?,?,?,?,?,?,?,?)",
+            (*known, one.document, one.c),
         )
         return one.amount if done.rowcount == 1 else 0
 
@@ -114,15 +122,15 @@ class JournalFile:
         self._db.execute("INSERT OR IGNORE INTO keyset VALUES (?,?)", (one.worker, one.document))
 
     def _dispose(self, word: Disposed) -> int:
-        """Delete a statement; what it earned moves to `billed` at most once."""
+        """Delete a statement; what is owed for it moves to `billed` at most once."""
         found = self._db.execute(
-            "DELETE FROM receipt WHERE statement = ? AND gateway = ? RETURNING amount",
+            "DELETE FROM receipt WHERE statement = ? AND gateway = ? RETURNING amount, c",
             (word.statement, word.gateway),
         ).fetchone()
         if found is None:
             return 0
         amount = int(found[0])
-        if not word.is_billed:
+        if not word.is_owed or word.winner_c == found[1]:
             return -amount
         self._db.execute(
             "INSERT INTO billed VALUES (?,?) ON CONFLICT (gateway) "
@@ -134,7 +142,7 @@ class JournalFile:
     def receipts(self, gateway: str) -> list[Entry]:
         """What the gateway has not disposed of, oldest boot first, each in its order."""
         rows = self._db.execute(
-            "SELECT statement, gateway, worker, boot, n, at, amount, document FROM receipt "
+            "SELECT statement, gateway, worker, boot, n, at, amount, document, c FROM receipt "
             "WHERE gateway = ? ORDER BY (SELECT MIN(at) FROM receipt AS r WHERE "
             "r.boot = receipt.boot), boot, n",
             (gateway,),

@@ -32,7 +32,7 @@ LOST = Lost(gateway=GATEWAY.public_hex, c=hex_of("c"), at=NOW * 1000)
                 Disposition(statement=hex_of("s"), disposition="billed"),
                 Disposition(statement=hex_of("s"), disposition="invalid", code="arithmetic"),
                 Disposition(
-                    statement=hex_of("s"), disposition="superseded", winner=hex_of("winner")
+                    statement=hex_of("s"), disposition="superseded", winner=factories.receipt()
                 ),
                 Disposition(
                     statement=hex_of("s"),

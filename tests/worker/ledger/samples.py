@@ -2,6 +2,8 @@
 
 import hashlib
 
+from msgspec import UNSET, UnsetType
+
 from bombyx import canonical
 from bombyx.link.documents import Disposition
 from bombyx.money.cost import Rates, Tokens
@@ -64,6 +66,12 @@ def document(receipt: Receipt) -> bytes:
     return canonical.encode(receipt)
 
 
-def word(receipt: Receipt, disposition: str = "billed") -> Disposition:
+def word(
+    receipt: Receipt, disposition: str = "billed", *, winner: Receipt | UnsetType = UNSET
+) -> Disposition:
     name = statement_hash(receipt.statement).hex()
-    return Disposition(statement=name, disposition=disposition)  # type: ignore[arg-type]
+    return Disposition(
+        statement=name,
+        disposition=disposition,  # type: ignore[arg-type]
+        winner=winner,
+    )

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from msgspec import UNSET
 
 from bombyx.errors import JournalFailed, SetupError
 from tests.worker.ledger.samples import (
@@ -74,11 +75,24 @@ async def test_billed_stays_unpaid_and_the_rest_is_written_off(journal: Journal)
     for receipt in receipts:
         await journal.keep(receipt, document(receipt))
     assert journal.unpaid(GATEWAY) == 3 * amount
-    await journal.dispose(GATEWAY, [word(receipts[0]), word(receipts[1], "superseded")])
+    other = make_receipt(make_scribe(boot="cc" * 16), 1)
+    proved = word(receipts[1], "superseded", winner=other)
+    await journal.dispose(GATEWAY, [word(receipts[0]), proved])
     assert journal.unpaid(GATEWAY) == 2 * amount
     await journal.dispose(GATEWAY, [word(receipts[0]), word(receipts[2], "expired")])
     assert journal.unpaid(GATEWAY) == amount
     assert await journal._call(journal._file.unpaid) == {GATEWAY: amount}
+
+
+@pytest.mark.parametrize("proof", ["none", "another request's winner", "its own receipt"])
+async def test_superseded_without_proof_stays_owed(journal: Journal, proof: str) -> None:
+    mine = make_receipt(make_scribe(), 1)
+    await journal.keep(mine, document(mine))
+    foreign = make_receipt(make_scribe(boot="cc" * 16), 2)
+    shown = {"another request's winner": foreign, "its own receipt": mine}.get(proof, UNSET)
+    await journal.dispose(GATEWAY, [word(mine, "superseded", winner=shown)])
+    assert await journal.undisposed(GATEWAY) == []
+    assert journal.unpaid(GATEWAY) == int(mine.statement.amount_nano)
 
 
 async def test_keeping_twice_counts_once(journal: Journal) -> None:
@@ -149,8 +163,8 @@ async def test_a_failed_commit_keeps_nothing_of_it(journal: Journal) -> None:
     bad: object = object()
 
     def half() -> None:
-        entry = Entry("x", GATEWAY, "w", "b", 0, 0, 1, b"d")
-        broken = Entry("y", GATEWAY, "w", "b", 0, 0, 1, bad)  # type: ignore[arg-type]
+        entry = Entry("x", GATEWAY, "w", "b", 0, 0, 1, b"d", "c")
+        broken = Entry("y", GATEWAY, "w", "b", 0, 0, 1, bad, "c")  # type: ignore[arg-type]
         journal._file.apply([entry, broken])
 
     with pytest.raises(sqlite3.Error):
