@@ -46,9 +46,9 @@ test: setup ## run every test in parallel and report what they cover (ARGS="-k n
 
 coverage: ## after `make test`: hold the pure core to 100 % of its branches, the rest to 90 %
 	$(BIN)/coverage report --skip-covered --fail-under=100 --include='bombyx/*' \
-		--omit='bombyx/cli/*,bombyx/client/*,bombyx/settings.py'
+		--omit='bombyx/cli/*,bombyx/client/*,bombyx/settings/*,bombyx/__*.py'
 	$(BIN)/coverage report --skip-covered --fail-under=90 \
-		--include='bombyx/cli/*,bombyx/client/*,bombyx/settings.py,gateway/*,worker/*'
+		--include='bombyx/cli/*,bombyx/client/*,bombyx/settings/*,gateway/*,worker/*'
 
 demo: setup ## start the network, stream one sealed answer, show its proof and its price, stop
 	@$(BIN)/bombyx demo $(ARGS)

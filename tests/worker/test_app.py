@@ -271,11 +271,11 @@ async def test_statements_not_billed_leave_the_journal_too(
     worker = await start_worker()
     link = await gateway.link()
     _, opened = await ask(link, chat("say: hi"))
-    await link.ack(statement_hash(opened.final).hex(), disposition="superseded")
+    await link.ack(statement_hash(opened.final).hex(), disposition="expired")
     journal = worker._parts.journal
     await until(lambda: journal.unpaid(GATEWAY.public_hex) == 0)
     assert await journal.undisposed(GATEWAY.public_hex) == []
-    await link.ack(statement_hash(opened.final).hex(), disposition="superseded")
+    await link.ack(statement_hash(opened.final).hex(), disposition="expired")
     _, again = await ask(link, chat("say: hi"))
     assert again.final.n == 1
 
