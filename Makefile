@@ -10,7 +10,7 @@ WHEELS := dist
 PIP_TOOLS := pip-tools==7.6.2
 
 .DEFAULT_GOAL := help
-.PHONY: help prerequisites setup check fix test coverage demo up bench wheels lock clean
+.PHONY: help prerequisites setup check fix test coverage demo up bench chaos wheels lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ demo: setup ## start the network, stream one sealed answer, show its proof and i
 
 up: setup ## start the same network and leave it running until Ctrl-C
 	@$(BIN)/bombyx up $(ARGS)
+
+chaos: setup ## kill processes of a busy network for minutes, then check its books
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 bench: setup ## measure the CPU time per request and per token
 	$(BIN)/python -m benchmarks $(ARGS)

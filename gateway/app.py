@@ -6,7 +6,6 @@ The hot paths are bare ASGI and never enter FastAPI (DESIGN 11); everything else
 import asyncio
 import contextlib
 import importlib.metadata
-import secrets
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -31,7 +30,16 @@ from gateway.inference.dispatcher import Dispatcher, Timeouts
 from gateway.inference.run import Runs
 from gateway.inference.sealed import SEALED_TYPE, serve_sealed
 from gateway.inference.sessions import Sessions
-from gateway.inference.wire import Budget, Receive, Scope, Send, header, respond_error
+from gateway.inference.wire import (
+    Budget,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    media_type,
+    new_request_id,
+    respond_error,
+)
 from gateway.metering.clock import SystemClock
 from gateway.metering.meter import Meter
 from gateway.metering.stores import open_store
@@ -42,6 +50,7 @@ from gateway.workers.archive import Archive
 from gateway.workers.deadline import Deadlines
 from gateway.workers.desk import Desk
 from gateway.workers.endpoint import serve_link
+from gateway.workers.proof import Proofs
 from gateway.workers.registry import Registry
 
 LINK_PREFIX = "/v1/workers/link/"
@@ -62,7 +71,13 @@ async def open_context(
     engine, store, clock = create_engine(url), await open_store(url), SystemClock()
     deadlines = Deadlines()
     meter = Meter(store, on_deadline=deadlines.settle, clock=clock)
-    desk = Desk(meter, now=time.monotonic, now_ms=unix_ms)
+    desk = Desk(
+        meter,
+        gateway=keys.gateway,
+        proofs=Proofs(store, keys.identity, unix_ms),
+        now=time.monotonic,
+        now_ms=unix_ms,
+    )
     runs = Runs(max_bytes=settings.kept_answers_mb * 2**20)
     tickets = TicketBox(keys.cluster)
     timeouts = Timeouts(
@@ -114,14 +129,24 @@ async def open_context(
 async def _sweep(context: Context) -> None:
     while True:
         await asyncio.sleep(SWEEP_SECONDS)
-        context.desk.sweep()
-        context.runs.expire(time.monotonic())
+        try:
+            context.desk.sweep()
+            context.dispatcher.sweep()
+            context.runs.expire(time.monotonic())
+        except Exception:  # noqa: BLE001 - a boundary: a sweeper that died would never be missed
+            _log.exception("sweep_failed")
 
 
 def build_app(context: Context) -> FastAPI:
     """The routes that are not hot."""
     version = importlib.metadata.version("bombyx")
-    app = FastAPI(title="Bombyx gateway", version=version, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Bombyx gateway",
+        version=version,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
     app.state.context = context
     install_errors(app)
     app.include_router(directory_endpoints.router)
@@ -166,14 +191,24 @@ class Front:
         elif kind == "websocket":
             await send({"type": "websocket.close", "code": 4404, "reason": "no such path"})
         else:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, _with_request_id(send))
 
     async def _infer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
-            request_id = b"req_" + secrets.token_hex(12).encode()
             error = MethodNotAllowed("this path takes POST")
-            await respond_error(send, error, request_id=request_id)
-        elif header(scope, b"content-type") == SEALED_TYPE:
+            await respond_error(send, error, request_id=new_request_id())
+        elif media_type(scope) == SEALED_TYPE:
             await serve_sealed(self._context, scope, receive, send)
         else:
             await serve_bare(self._context, scope, receive, send)
+
+
+def _with_request_id(send: Send) -> Send:
+    """Every answer names itself, as those of the hot paths do."""
+
+    async def named(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], (b"x-request-id", new_request_id())]
+        await send(message)
+
+    return named

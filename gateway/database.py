@@ -14,6 +14,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, ColumnElement, Connection, event, literal_column, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.types import BigInteger
 
@@ -31,18 +32,22 @@ CACHE_KIB = 32_768
 SQLITE_NOW_MS = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
 POSTGRES_NOW_MS = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)"
 
+_FORM = "the database URL is sqlite:///path or postgresql://…"
 _UPGRADE_LOCK = 0x626F6D627978
 """Advisory lock of PostgreSQL: two gateways that start together do not migrate together."""
 
 
 def parse_url(url: str) -> URL:
     """Read a database URL; raises `SetupError` for any but the two databases."""
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise SetupError(_FORM) from None
     if parsed.drivername == "sqlite" and parsed.database not in {None, "", ":memory:"}:
         return parsed
     if parsed.drivername in {"postgresql", "postgres"}:
         return parsed
-    raise SetupError("the database URL is sqlite:///path or postgresql://…")
+    raise SetupError(_FORM)
 
 
 def sqlite_path(url: str) -> Path | None:
@@ -58,9 +63,14 @@ def create_engine(url: str) -> AsyncEngine:
         # in `?host=/path`.
         import asyncpg  # noqa: PLC0415
 
-        return create_async_engine(
-            "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(url)
-        )
+        async def connect() -> Any:
+            try:
+                return await asyncpg.connect(url)
+            except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                # Its message may repeat the URL, which may hold a password.
+                raise SetupError(f"cannot reach the database: {type(error).__name__}") from None
+
+        return create_async_engine("postgresql+asyncpg://", async_creator=connect)
     engine = create_async_engine(parse_url(url).set(drivername="sqlite+aiosqlite"))
     event.listen(engine.sync_engine, "connect", _set_pragmas)
     return engine
@@ -117,13 +127,22 @@ async def upgrade(url: str) -> None:
     """Bring the schema to the newest version; does nothing where it is already there."""
     path = sqlite_path(url)
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SetupError(f"cannot make {path.parent}: {error.strerror}") from None
     engine = create_engine(url)
     try:
         async with engine.begin() as connection:
             await connection.run_sync(_upgrade)
+    except DBAPIError as error:
+        raise SetupError(_unusable(error)) from None
     finally:
         await engine.dispose()
+
+
+def _unusable(error: DBAPIError) -> str:
+    return f"the database cannot be used: {error.orig}"
 
 
 def _differences(connection: Connection) -> list[str]:
@@ -144,6 +163,8 @@ async def check(url: str) -> None:
     try:
         async with engine.connect() as connection:
             differences = await connection.run_sync(_differences)
+    except DBAPIError as error:
+        raise SetupError(_unusable(error)) from None
     finally:
         await engine.dispose()
     if differences:

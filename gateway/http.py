@@ -1,7 +1,6 @@
 """What the FastAPI routes share: who asks, and errors in OpenAI's shape (never FastAPI's own)."""
 
-import secrets
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import structlog
 from fastapi import Depends, FastAPI, Request
@@ -54,7 +53,6 @@ AdminDep = Annotated[StoredKey, Depends(admin_key)]
 def render(error: BombyxError) -> JSONResponse:
     """The error envelope with the headers that SDKs read."""
     response = JSONResponse(envelope(error), status_code=error.status)
-    response.headers["x-request-id"] = "req_" + secrets.token_hex(12)
     for name, value in error_headers(error):
         response.headers[name.decode()] = value.decode()
     return response
@@ -74,7 +72,9 @@ def install_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(_request: Request, error: HTTPException) -> JSONResponse:
-        return render(_known(error.status_code))
+        response = render(_known(error.status_code))
+        response.headers.update(error.headers or {})  # `Allow` of a 405
+        return response
 
     @app.exception_handler(Exception)
     async def _unforeseen(_request: Request, error: Exception) -> JSONResponse:
@@ -89,8 +89,3 @@ def _known(status: int) -> BombyxError:
         503: StoreBusy("the database is busy"),
     }
     return known.get(status, RequestError("the request cannot be served"))
-
-
-def not_found(what: str) -> NoReturn:
-    """Raises `NotFound`."""
-    raise NotFound(f"there is no such {what}")

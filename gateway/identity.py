@@ -42,17 +42,24 @@ def load_keys(state: Path) -> GatewayKeys:
 
 def _secret(path: Path, size: int) -> bytes:
     """The file's hex, or fresh randomness; two processes that start together agree."""
+    if path.exists() or path.is_symlink():
+        return _read(path, size)
+    secret = secrets.token_bytes(size)
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _OWNER_ONLY)
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _OWNER_ONLY)
+        with os.fdopen(handle, "w") as file:
+            file.write(secret.hex() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        # Whole or not at all under its name, and never over a file that is there.
+        os.link(draft, path)
     except FileExistsError:
         return _read(path, size)
     except OSError as error:
         raise SetupError(f"cannot write {path}: {error.strerror}") from None
-    with os.fdopen(handle, "w") as file:
-        secret = secrets.token_bytes(size)
-        file.write(secret.hex() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    finally:
+        draft.unlink(missing_ok=True)
     return secret
 
 

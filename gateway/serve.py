@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import gc
 import os
+import signal
 import socket
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from gateway.context import Context
 from gateway.settings import GatewaySettings
 
 DRAIN_STEP_SECONDS = 0.05
+GC_THRESHOLD = 20_000
+"""Containers made before the youngest generation is looked at."""
 
 _log = structlog.get_logger(__name__)
 
@@ -81,9 +85,21 @@ async def serve(
             started = asyncio.create_task(server.serve(sockets=[sock]))
             while not server.started and not started.done():  # noqa: ASYNC110 - uvicorn has no event
                 await asyncio.sleep(0.01)
+            _settle_garbage()
             if not started.done():
                 on_ready(ready_line(settings, context, port))
             await started
+
+
+def _settle_garbage() -> None:
+    """Leave what start-up made out of every later collection, and collect less often.
+
+    A request makes some hundred containers and no cycles; at the default of one collection per
+    700 they cost a quarter of its CPU (measured with `make bench`).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 20, 100)
 
 
 def uvicorn_config(front: Front, *, grace_seconds: int) -> uvicorn.Config:
@@ -113,6 +129,22 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._context = context
         self._grace_seconds = grace_seconds
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Stop in order on SIGTERM and SIGINT.
+
+        Uvicorn raises the signal again once it has stopped, which would end the process before
+        the last settlements are written.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Say goodbye to workers, wait for running requests and their settlements, then stop."""

@@ -6,7 +6,7 @@ from its tokens and prices unless the test sets them itself.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -270,7 +270,7 @@ def attempt(of: WorkerKeys | None = None, **changes: Any) -> Attempt:
         weights=hex_of("weights"),
         engine=hex_of("engine"),
     )
-    return replace(document, **changes)
+    return msgspec.structs.replace(document, **changes)
 
 
 def claim(**changes: Any) -> Claim:
@@ -291,7 +291,7 @@ def claim(**changes: Any) -> Claim:
         deadline_ms=(NOW + 1500) * 1000,
         attempts=(attempt(),),
     )
-    return replace(document, **changes)
+    return msgspec.structs.replace(document, **changes)
 
 
 def refusal(of: WorkerKeys | None = None, **changes: Any) -> SignedRefusal:

@@ -100,7 +100,8 @@ class FrameSplitter:
                 break
             frames.append(Frame(frame_type, flags, buffer[start:end]))
             start = end
-        self._buffer, self._needed = bytearray(buffer[start:]), needed
+        if start < size or self._buffer:
+            self._buffer, self._needed = bytearray(buffer[start:]), needed
         return frames
 
     @property

@@ -184,8 +184,12 @@ class AlreadyAnswered(RequestError):
 
     status = 409
     code = "outcome"
-    receipt: bytes | None = None
-    """The receipt that settled it, in canonical JSON, where there is one."""
+
+    def __init__(self, message: str, *, c: bytes = b"", receipt: bytes | None = None) -> None:
+        super().__init__(message)
+        self.c = c
+        self.receipt = receipt
+        """Canonical JSON of the receipt that settled it, where there is one."""
 
 
 class CommitmentConflict(RequestError):

@@ -96,17 +96,22 @@ class Mux:
         if queue:  # cleared, not removed: it has its turn in the round already
             queue.clear()
 
-    def consumed(self, stream: int, count: int) -> None:
-        """The reader took `count` bytes: give credit back in halves of a window."""
+    def consumed(self, stream: int, count: int) -> bool:
+        """The reader took `count` bytes: give credit back in halves of a window.
+
+        Returns whether something is now due to be sent.
+        """
         owed = self._owed.get(stream)
         if owed is None:
-            return
+            return False
         owed += count
-        if owed >= WINDOW_BYTES // 2:
-            self._window[stream] += owed
-            self._enqueue(stream, LinkType.CREDIT, _U32.pack(owed))
-            owed = 0
-        self._owed[stream] = owed
+        if owed < WINDOW_BYTES // 2:
+            self._owed[stream] = owed
+            return False
+        self._window[stream] += owed
+        self._enqueue(stream, LinkType.CREDIT, _U32.pack(owed))
+        self._owed[stream] = 0
+        return True
 
     def receive(self, message: bytes) -> list[LinkFrame]:
         """The frames of a message but credits, which are taken here; raises `LinkError`."""

@@ -11,8 +11,25 @@ from enum import Enum
 from typing import Protocol
 
 from bombyx.envelope.walker import UsageNoted
-from bombyx.errors import BombyxError
+from bombyx.errors import BadAnswer, BombyxError
 from bombyx.link.documents import SignedRefusal
+
+MAX_KEPT_BYTES = 8 * 2**20
+"""Longer answers are not kept for a repetition: what all readers took is dropped (SPEC 14.2)."""
+
+
+class Reader:
+    """How far one client's connection is, in chunks."""
+
+    __slots__ = ("at",)
+
+    def __init__(self) -> None:
+        self.at = 0
+
+    def take(self, chunks: list[bytes]) -> bytes:
+        """All that came since the last time."""
+        at, self.at = self.at, len(chunks)
+        return chunks[at] if at == self.at - 1 else b"".join(chunks[at:])
 
 
 class Passage(Protocol):
@@ -61,6 +78,10 @@ class Answer:
         self.statement: bytes | None = None
         self.chunks: list[bytes] = []
         self.size = 0
+        self.received = 0
+        self.readers: list[Reader] = []
+        self._credited = 0
+        self._dropped = 0
         self._waiters: list[asyncio.Future[None]] = []
         self._on_over = on_over
 
@@ -69,13 +90,22 @@ class Answer:
         """Whether the client may have seen a byte of this answer."""
         return self.passage.answered
 
+    @property
+    def joinable(self) -> bool:
+        """Whether it can still be read from its first byte."""
+        return self.size <= MAX_KEPT_BYTES
+
     def on_data(self, data: bytes) -> None:
         """Bytes from the worker."""
+        if self.phase is Phase.OVER:
+            return
         passage = self.passage
+        self.received += len(data)
         try:
             noted = passage.feed(data)
         except BombyxError as error:
-            self.on_over(error)
+            # The worker's fault, whatever class the format's own error has.
+            self.on_over(BadAnswer(f"the worker's answer is broken: {error.message}"))
             return
         if noted:
             self.usages.extend(noted)
@@ -87,13 +117,27 @@ class Answer:
         if chunk:
             self.chunks.append(chunk)
             self.size += len(chunk)
-        if self._waiters:
+        if passage.ended:
+            self.on_over(None)
+        elif self._waiters:
             self._wake()
 
-    def on_refusal(self, refusal: SignedRefusal) -> None:
-        """The worker will not run it; nothing follows."""
-        self.refusal = refusal
-        self.on_over(None)
+    def credit(self, received: int) -> int:
+        """Bytes to give back to the worker now that a reader took all that came until then.
+
+        Counted as they came over the link, once, however many read: plain text is shorter.
+        """
+        more, self._credited = max(0, received - self._credited), max(received, self._credited)
+        return more
+
+    def drop_taken(self) -> None:
+        """Let go of what every reader has, once the answer is too long to be kept."""
+        if self.joinable or not self.readers:
+            return
+        taken = min(reader.at for reader in self.readers)
+        for index in range(self._dropped, taken):
+            self.chunks[index] = b""
+        self._dropped = max(taken, self._dropped)
 
     def on_statement(self, receipt: bytes) -> None:
         """A terminal statement outside of the stream: the request was aborted."""
@@ -106,7 +150,8 @@ class Answer:
             return
         self.phase = Phase.OVER
         self.failure = failure
-        self._on_over(self)
+        on_over, self._on_over = self._on_over, _nothing  # it holds the run, which holds this
+        on_over(self)
         self._wake()
 
     def poke(self) -> None:
@@ -124,3 +169,7 @@ class Answer:
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
+
+
+def _nothing(_answer: Answer) -> None:
+    """Called when an answer is over that was over before: never."""

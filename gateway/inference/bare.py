@@ -5,7 +5,7 @@ else is as in the sealed tier: claims, attempts, statements, receipts.
 """
 
 import os
-import secrets
+from collections.abc import Callable
 from functools import partial
 from hashlib import sha256
 from http import HTTPStatus
@@ -16,27 +16,31 @@ from bombyx.chat.allow_list import admit
 from bombyx.chat.body import RequestHead, encode_body, parse_body, request_head, write_output_limit
 from bombyx.chat.size import max_input_bound
 from bombyx.chat.sse import encode_event, error_event
+from bombyx.envelope.documents import ResponseHead
 from bombyx.envelope.header import Candidate, Header, hash_header
 from bombyx.envelope.plaintext import PlaintextHead, pack
 from bombyx.envelope.request import auth_document, commitment, seal_frames
 from bombyx.errors import (
+    BadAnswer,
     BombyxError,
     EngineFailed,
     ModelNotFound,
     NoCandidate,
+    Overloaded,
     RelayInterrupted,
     RemoteError,
+    UnsupportedValue,
     WrongMediaType,
 )
 from bombyx.money.cost import worst_case
 from bombyx.money.settlement import Claim
 from bombyx.signing import Kind
 from gateway.context import Context, unix_seconds
-from gateway.inference.answer import Answer
+from gateway.inference.answer import Answer, Phase
 from gateway.inference.dispatcher import Job, Target
 from gateway.inference.passages import BarePassage
 from gateway.inference.run import Run
-from gateway.inference.sealed import leave
+from gateway.inference.sealed import RETRY_AFTER_MS, leave, refuse_while_draining
 from gateway.inference.stream import Watch, copy
 from gateway.inference.wire import (
     ClientGone,
@@ -45,12 +49,17 @@ from gateway.inference.wire import (
     Scope,
     Send,
     bearer,
-    header,
+    media_type,
+    new_request_id,
     read_body,
     respond_error,
+    respond_unforeseen,
 )
 from gateway.workers.registry import Listed, Quote
 
+JSON_TYPE = b"application/json"
+MAX_WHOLE_BYTES = 64 * 2**20
+"""Of an answer that is not streamed, which must be held: far above any that models give."""
 MAX_ATTEMPTS = 3
 """Workers that a bare request is tried at, as many as a sealed one has candidates."""
 _ID_BYTES = 16
@@ -58,12 +67,11 @@ _ID_BYTES = 16
 
 async def serve_bare(context: Context, scope: Scope, receive: Receive, send: Send) -> None:
     """One bare request, from the key check to the last byte."""
-    request_id = b"req_" + secrets.token_hex(12).encode()
+    request_id = new_request_id()
     size = 0
     try:
         key = await context.key_ring.authenticate(bearer(scope))
-        if not header(scope, b"content-type").startswith(b"application/json"):
-            raise WrongMediaType("send application/json, or application/vnd.bombyx.sealed")
+        _check_type(scope)
         limit = context.settings.max_request_mb * 2**20
         raw = await read_body(receive, limit=limit, budget=context.budget)
         size = len(raw)
@@ -75,8 +83,15 @@ async def serve_bare(context: Context, scope: Scope, receive: Receive, send: Sen
         return
     except BombyxError as error:
         await respond_error(send, error, request_id=request_id)
+    except Exception as error:  # noqa: BLE001 - a boundary: a bug here is answered in our shape too
+        await respond_unforeseen(send, error, request_id=request_id)
     finally:
         context.budget.give(size)
+
+
+def _check_type(scope: Scope) -> None:
+    if media_type(scope) != JSON_TYPE:
+        raise WrongMediaType("send application/json, or application/vnd.bombyx.sealed")
 
 
 class _Request(msgspec.Struct, frozen=True):
@@ -93,28 +108,39 @@ _Wire = tuple[Receive, Send, bytes]
 
 async def _serve(context: Context, request: _Request, wire: _Wire) -> None:
     """Try workers in turn; each attempt is a claim of its own, since its commitment is new."""
+    refuse_while_draining(context)
     tried: set[str] = set()
     failure: BombyxError = NoCandidate("no worker answered the request")
     for _ in range(MAX_ATTEMPTS):
         job = _next_job(context, request, tried)
         if job is None:
-            raise failure
+            raise _shown(failure)
         begun = await context.dispatcher.begin(job)
         run = begun.run
-        watch = Watch(wire[0], partial(leave, run))
+        watch = Watch(wire[0], partial(leave, run), context.dispatcher.alarms)
         try:
             answer = await context.dispatcher.answer(begun)
-            await _respond(run, answer, request, watch, wire)
         except (NotRun, RemoteError) as error:
             if error.status == HTTPStatus.BAD_REQUEST or watch.gone:
                 raise
             failure = error
         else:
+            # From here on it is billed as signed: no other worker is asked.
+            await _respond(run, answer, request, watch, wire)
             return
         finally:
             watch.stop()
+            if not watch.gone:
+                run.readers -= 1
             context.dispatcher.finish(run)
-    raise failure
+    raise _shown(failure)
+
+
+def _shown(failure: BombyxError) -> BombyxError:
+    """A stock SDK cannot seal anew, but it can wait and try again."""
+    if failure.status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        return Overloaded("no worker takes the request now", retry_after_ms=RETRY_AFTER_MS)
+    return failure
 
 
 def _next_job(context: Context, request: _Request, tried: set[str]) -> Job | None:
@@ -140,9 +166,14 @@ def _seal(context: Context, request: _Request, listed: Listed, quote: Quote) -> 
         overhead=record.overhead,
         max_image_tokens=record.max_image_tokens,
     )
-    cost = worst_case(
-        max_input=max_input, max_output=max_output, rates=quote.rates, fee_bps=settings.fee_bps
-    )
+    try:
+        cost = worst_case(
+            max_input=max_input, max_output=max_output, rates=quote.rates, fee_bps=settings.fee_bps
+        )
+    except ValueError:
+        raise UnsupportedValue(
+            "so many tokens cost more than there is", param="max_tokens"
+        ) from None
     hashed = hash_header(
         Header(
             v="bombyx/1",
@@ -202,7 +233,7 @@ async def _respond(run: Run, answer: Answer, request: _Request, watch: Watch, wi
     if not isinstance(passage, BarePassage) or passage.head is None or run.listed is None:
         raise EngineFailed("the worker's answer had no head")
     headers = [
-        *((name.encode(), value.encode()) for name, value in passage.head.headers),
+        (b"content-type", _content_type(passage.head)),
         (b"x-request-id", request_id),
         (b"x-bombyx-tier", b"bare"),
         (b"x-bombyx-id", run.claim.id.encode()),
@@ -212,12 +243,19 @@ async def _respond(run: Run, answer: Answer, request: _Request, watch: Watch, wi
     start = {"type": "http.response.start", "status": passage.head.status, "headers": headers}
     if request.asked.stream and passage.head.status == HTTPStatus.OK:
         await send({**start, "headers": [*headers, (b"cache-control", b"no-cache")]})
-        if await copy(answer, send, watch=watch, consumed=consumed):
-            await send({"type": "http.response.body", "body": _tail(answer, passage)})
+        rest = await copy(answer, send, watch=watch, consumed=consumed)
+        if rest is not None:
+            await send({"type": "http.response.body", "body": rest + _tail(answer, passage)})
         return
-    body = await _whole(answer, passage, watch)
+    body = await _whole(answer, passage, watch, consumed)
     await send({**start, "headers": [*headers, (b"content-length", b"%d" % len(body))]})
     await send({"type": "http.response.body", "body": body})
+
+
+def _content_type(head: ResponseHead) -> bytes:
+    """All that a worker says of its answer's form; other headers are the gateway's to set."""
+    found = (value for name, value in head.headers if name.lower() == "content-type")
+    return next(found, "application/json").encode()
 
 
 def _tail(answer: Answer, passage: BarePassage) -> bytes:
@@ -229,9 +267,15 @@ def _tail(answer: Answer, passage: BarePassage) -> bytes:
     return error_event(answer.failure or RelayInterrupted("the answer broke off"))
 
 
-async def _whole(answer: Answer, passage: BarePassage, watch: Watch) -> bytes:
-    while not passage.ended and answer.failure is None and not watch.gone:
+async def _whole(
+    answer: Answer, passage: BarePassage, watch: Watch, consumed: Callable[[int], None]
+) -> bytes:
+    while answer.phase is not Phase.OVER and not watch.gone and answer.size <= MAX_WHOLE_BYTES:
+        if more := answer.credit(answer.received):
+            consumed(more)
         await answer.changed()
+    if answer.size > MAX_WHOLE_BYTES:
+        answer.on_over(BadAnswer("the answer is longer than any that a model gives"))
     if passage.error is not None:
         raise EngineFailed("the model engine failed while it answered")
     if not passage.ended:

@@ -5,11 +5,11 @@ loaded of two drawn at random, which keeps queues short without herding on stale
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True, gc=False):
     """A candidate that could run the request now."""
 
     index: int

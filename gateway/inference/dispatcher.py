@@ -8,10 +8,14 @@ import asyncio
 import os
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bombyx.errors import (
     AlreadyAnswered,
+    BadAnswer,
     BadSignature,
     BombyxError,
     CommitmentConflict,
@@ -19,26 +23,30 @@ from bombyx.errors import (
     InProgress,
     LinkLost,
     NoCandidate,
+    RelayInterrupted,
     RemoteError,
 )
 from bombyx.link.documents import SignedRefusal
 from bombyx.link.open import Open, SessionKey, WrappedKey
 from bombyx.money.settlement import Attempt, Claim
 from bombyx.signing import Kind, verify
+from gateway.inference.alarms import Alarms
 from gateway.inference.answer import Answer, Passage, Phase
 from gateway.inference.choose import Choice, choose
 from gateway.inference.run import Run, Runs
 from gateway.inference.wire import NotRun
 from gateway.metering.meter import Meter
 from gateway.metering.rows import Attempt as AttemptRow
-from gateway.metering.rows import Conflict, NewClaim, SettlementRow
+from gateway.metering.rows import Conflict, NewClaim, SettlementRow, StoredClaim
 from gateway.metering.ticket import NONCE_BYTES, Ticket, TicketBox
 from gateway.workers.desk import Desk
 from gateway.workers.registry import Listed, Quote
 
+LAST_WORD_SECONDS = 30.0
+"""For the last statement of a worker whose client left."""
 
-@dataclass(frozen=True, slots=True)
-class Target:
+
+class Target(Struct, frozen=True):
     """A candidate that is linked here, with the offer that the header accepts from it."""
 
     index: int
@@ -48,8 +56,7 @@ class Target:
     passage: Callable[[], Passage]
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Struct, frozen=True):
     """A request as the dispatcher needs it; the same for sealed and bare."""
 
     account: str
@@ -71,8 +78,7 @@ class Timeouts:
     grace: int
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
+class Begun(Struct, frozen=True):
     """A claimed request and the attempt that comes first."""
 
     run: Run
@@ -102,6 +108,7 @@ class Dispatcher:
         self._runs = runs
         self._timeouts = timeouts
         self._now_ms = now_ms
+        self.alarms = Alarms()
 
     async def begin(self, job: Job) -> Begun:
         """Claim a request; nothing has gone to a worker when this returns.
@@ -118,8 +125,9 @@ class Dispatcher:
         attempt = self._attempt(run, target, 1)
         try:
             await self._claim(run, job, attempt)
-        except BaseException:
+        except BaseException as error:
             self._runs.remove(run)
+            run.decide(error if isinstance(error, BombyxError) else _stopped())
             raise
         return Begun(run, job, target, attempt)
 
@@ -145,18 +153,22 @@ class Dispatcher:
             )
         )
         if isinstance(result, Conflict):
-            stored = result.stored
-            if (stored.account, stored.h.hex()) != (job.account, claim.h):
-                raise CommitmentConflict("the commitment is claimed for another request")
-            if not stored.settled:
-                raise InProgress("the same request runs elsewhere: ask for its receipt")
-            raise AlreadyAnswered("the request was run before: ask for its receipt")
+            raise earlier(result.stored, job.account, bytes.fromhex(claim.h))
 
     async def answer(self, begun: Begun) -> Answer:
         """Try candidates until one answers.
 
-        Raises `NotRun` (with signed refusals) or `RemoteError`; nothing is charged then.
+        Raises `NotRun` (with signed refusals), `RemoteError` or `StoreBusy`; nothing is charged.
         """
+        try:
+            answer = await self._answer(begun)
+        except BombyxError as error:
+            begun.run.decide(error)
+            raise
+        begun.run.decide()
+        return answer
+
+    async def _answer(self, begun: Begun) -> Answer:
         run, job, target, attempt = begun.run, begun.job, begun.target, begun.attempt
         left = [other for other in job.targets if other is not target]
         proven = True
@@ -177,7 +189,18 @@ class Dispatcher:
             target = following
             left.remove(target)
             attempt = self._attempt(run, target, attempt.number + 1)
-            await self._meter.retarget(_attempt_row(run.claim.c, attempt))
+            await self._retarget(run, attempt)
+
+    async def _retarget(self, run: Run, attempt: Attempt) -> None:
+        """Put the next attempt on record; raises when it must not be dispatched."""
+        try:
+            recorded = await self._meter.retarget(_attempt_row(run.claim.c, attempt))
+        except BombyxError:
+            self._give_up(run)
+            raise
+        if not recorded:
+            self._give_up(run)
+            raise EngineTimeout("no worker answered before the request's deadline")
 
     def _attempt(self, run: Run, target: Target, number: int) -> Attempt:
         """Put one more attempt into the claim."""
@@ -204,7 +227,6 @@ class Dispatcher:
     def _dispatch(self, run: Run, job: Job, target: Target, attempt: Attempt) -> Answer:
         answer = Answer(target.passage(), lambda over: self._over(run, target.listed, over))
         run.answer, run.listed = answer, target.listed
-        run.changed.set()
         request = Open(
             deadline=run.claim.deadline_ms // 1000,
             ticket=bytes.fromhex(attempt.ticket),
@@ -224,23 +246,52 @@ class Dispatcher:
         if answer.phase is not Phase.WAITING:
             return
         limits = self._timeouts
+        seconds = limits.first_byte_stream if job.stream else limits.first_byte_whole
+        alarm = self.alarms.after(seconds, lambda: self._too_late(listed, answer))
         try:
-            async with asyncio.timeout(
-                limits.first_byte_stream if job.stream else limits.first_byte_whole
-            ):
-                while answer.phase is Phase.WAITING:
-                    await answer.changed()
-        except TimeoutError:
+            while answer.phase is Phase.WAITING:
+                await answer.changed()
+        finally:
+            alarm.clear()
+
+    def _too_late(self, listed: Listed, answer: Answer) -> None:
+        """The first byte did not come in time."""
+        if answer.phase is Phase.WAITING:
             listed.link.reset(answer, "first_byte_timeout")
             answer.on_over(EngineTimeout("the worker gave no answer in time"))
 
     def finish(self, run: Run) -> None:
-        """The first reader is done: keep the answer for a repetition of the request."""
-        if self._runs.get(run.claim.c) is run and run.ended_at is None:
+        """A reader is done; after the last one a sealed answer is kept for a repetition."""
+        run.decide(_stopped())
+        if run.readers > 0 or self._runs.get(run.claim.c) is not run or run.ended_at is not None:
+            return
+        if run.claim.tier == "sealed":
             self._runs.keep(run, self._now())
+        else:
+            self._runs.remove(run)
+        answer, listed = run.answer, run.listed
+        if answer is not None and listed is not None and answer.phase is not Phase.OVER:
+            # The worker was told to stop; one that never says so must not hold the answer open.
+            loop = asyncio.get_running_loop()
+            loop.call_later(LAST_WORD_SECONDS, self._end, listed, answer)
+
+    def sweep(self) -> None:
+        """End what has run for longer than any request may."""
+        late = self._now_ms() + self._timeouts.grace * 1000
+        for run in self._runs.open_runs():
+            if run.claim.deadline_ms < late and run.answer is not None and run.listed is not None:
+                self._end(run.listed, run.answer)
+
+    def _end(self, listed: Listed, answer: Answer) -> None:
+        """Give an attempt up, so that what it has signed so far is at hand at the deadline."""
+        if answer.phase is not Phase.OVER:
+            listed.link.reset(answer, "deadline")
+            answer.on_over(EngineTimeout("the worker did not end its answer in time"))
 
     def _over(self, run: Run, listed: Listed, answer: Answer) -> None:
         """An attempt is over: hand its statement to the desk."""
+        if isinstance(answer.failure, BadAnswer):
+            listed.link.reset(answer, "bad_answer")
         self._desk.attempt_over(run.claim, listed, answer)
 
     def _refused(self, run: Run, answer: Answer, listed: Listed) -> bool:
@@ -284,6 +335,19 @@ class Dispatcher:
         ]
         choice = choose(choices, secrets.randbelow)
         return targets[choice.index] if choice is not None else None
+
+
+def earlier(stored: StoredClaim, account: str, h: bytes) -> BombyxError:
+    """What to answer a request whose commitment was claimed before."""
+    if (stored.account, stored.h) != (account, h):
+        return CommitmentConflict("the commitment is claimed for another request")
+    if not stored.settled:
+        return InProgress("the same request runs elsewhere: ask for its receipt")
+    return AlreadyAnswered("the request was run before: ask for its receipt", c=stored.c)
+
+
+def _stopped() -> BombyxError:
+    return RelayInterrupted("the gateway gave the request up")
 
 
 def _attempt_row(c: str, attempt: Attempt) -> AttemptRow:

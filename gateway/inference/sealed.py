@@ -1,6 +1,5 @@
 """`POST` with a sealed body: parsed as far as the clear header, relayed blind (SPEC 2, 3)."""
 
-import secrets
 from collections.abc import Callable
 from functools import partial
 from hashlib import sha256
@@ -8,11 +7,14 @@ from hashlib import sha256
 from bombyx.envelope.header import Candidate, HashedHeader, check_issued_at
 from bombyx.envelope.request import RequestHead, parse_request
 from bombyx.errors import (
+    AlreadyAnswered,
     BombyxError,
     CommitmentConflict,
+    Draining,
     InProgress,
     MalformedHeader,
     NoCandidate,
+    RelayInterrupted,
     WrongFee,
     WrongGateway,
 )
@@ -21,10 +23,10 @@ from bombyx.money.settlement import Claim
 from bombyx.units import Nano
 from gateway.context import Context, unix_seconds
 from gateway.inference.answer import Answer, Phase
-from gateway.inference.dispatcher import Job, Target
+from gateway.inference.dispatcher import Job, Target, earlier
 from gateway.inference.passages import SealedPassage
 from gateway.inference.relay_note import note_frame
-from gateway.inference.run import Run
+from gateway.inference.run import Kept, Run
 from gateway.inference.stream import Watch, copy
 from gateway.inference.wire import (
     ClientGone,
@@ -32,17 +34,27 @@ from gateway.inference.wire import (
     Scope,
     Send,
     bearer,
+    new_request_id,
     read_body,
     respond_error,
+    respond_unforeseen,
 )
+from gateway.metering.rows import Disposition
 
 SEALED_TYPE = b"application/vnd.bombyx.sealed"
 STREAM_TYPE = b"application/vnd.bombyx.sealed-stream"
+RETRY_AFTER_MS = 1000
+_STREAM_HEADERS = (
+    (b"content-type", STREAM_TYPE),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+    (b"x-bombyx-tier", b"sealed"),
+)
 
 
 async def serve_sealed(context: Context, scope: Scope, receive: Receive, send: Send) -> None:
     """One sealed request, from the key check to the last frame."""
-    request_id = b"req_" + secrets.token_hex(12).encode()
+    request_id = new_request_id()
     budget, size = context.budget, 0
     try:
         key = await context.key_ring.authenticate(bearer(scope))
@@ -51,17 +63,13 @@ async def serve_sealed(context: Context, scope: Scope, receive: Receive, send: S
         size = len(body)
         head, frames = parse_request(body)
         check_header(context, head.header, scope["path"])
-        running = context.runs.get(head.c.hex())
-        if running is not None:
-            await _join(running, head, key.account, (receive, send, request_id))
-            return
-        await context.payers.check(head.header.header.payer, key.account)
-        job = sealed_job(context, head, frames, key.account)
-        await _serve(context, job, (receive, send, request_id))
+        await _run_or_join(context, head, frames, key.account, (receive, send, request_id))
     except ClientGone:
         return
     except BombyxError as error:
         await respond_error(send, error, request_id=request_id)
+    except Exception as error:  # noqa: BLE001 - a boundary: a bug here is answered in our shape too
+        await respond_unforeseen(send, error, request_id=request_id)
     finally:
         budget.give(size)
 
@@ -69,10 +77,55 @@ async def serve_sealed(context: Context, scope: Scope, receive: Receive, send: S
 _Wire = tuple[Receive, Send, bytes]
 
 
+async def _run_or_join(
+    context: Context, head: RequestHead, frames: bytes, account: str, wire: _Wire
+) -> None:
+    """One run for a commitment, however often and at once its bytes come."""
+    c = head.c.hex()
+    if context.runs.get(c) is None:
+        check_issued_at(head.header.header.issued_at, unix_seconds())
+        await context.payers.check(head.header.header.payer, account)
+    running = context.runs.get(c)  # asked again: another connection may have come meanwhile
+    if running is not None:
+        if (running.account, running.h) != (account, head.header.h.hex()):
+            raise CommitmentConflict("the commitment is claimed for another request")
+        await (
+            _repeat(running, wire) if isinstance(running, Kept) else _join(context, running, wire)
+        )
+        return
+    refuse_while_draining(context)
+    try:
+        check_fee(context, head.header)
+        await _serve(context, sealed_job(context, head, frames, account), wire)
+    except (NoCandidate, WrongFee):
+        # A client seals anew after these, so they must not hide that the request ran before.
+        stored = (await context.store.find_claims([head.c])).get(head.c)
+        if stored is None:
+            raise
+        raise await _with_receipt(context, earlier(stored, account, head.header.h)) from None
+    except AlreadyAnswered as error:
+        raise await _with_receipt(context, error) from None
+
+
+async def _with_receipt(context: Context, error: BombyxError) -> BombyxError:
+    """The outcome of an earlier run, with its receipt where it has one."""
+    if isinstance(error, AlreadyAnswered):
+        for stored in await context.store.receipts_of(error.c):
+            if stored.disposition is Disposition.BILLED:
+                error.receipt = stored.document
+    return error
+
+
+def refuse_while_draining(context: Context) -> None:
+    """Raises `Draining` once the process takes nothing new."""
+    if context.draining:
+        raise Draining("this gateway is stopping: try again", retry_after_ms=RETRY_AFTER_MS)
+
+
 async def _serve(context: Context, job: Job, wire: _Wire) -> None:
     begun = await context.dispatcher.begin(job)
     run = begun.run
-    watch = Watch(wire[0], partial(leave, run))
+    watch = Watch(wire[0], partial(leave, run), context.dispatcher.alarms)
     try:
         answer = await context.dispatcher.answer(begun)
         await _stream(run, answer, watch, wire)
@@ -83,45 +136,50 @@ async def _serve(context: Context, job: Job, wire: _Wire) -> None:
         context.dispatcher.finish(run)
 
 
-async def _join(run: Run, head: RequestHead, account: str, wire: _Wire) -> None:
-    """The same bytes again: read the running or kept answer from its first frame."""
-    if (run.account, run.claim.h) != (account, head.header.h.hex()):
-        raise CommitmentConflict("the commitment is claimed for another request")
+async def _join(context: Context, run: Run, wire: _Wire) -> None:
+    """The same bytes again: read the running answer from its first frame."""
     if not run.joinable:
         raise InProgress("the same request runs, and its answer is too long to be joined")
     run.readers += 1
-    watch = Watch(wire[0], partial(leave, run))
+    watch = Watch(wire[0], partial(leave, run), context.dispatcher.alarms)
     try:
-        while (answer := run.answer) is None or answer.phase is Phase.WAITING:
-            await run.attempted(answer)
-        await _stream(run, answer, watch, wire)
+        await _stream(run, await run.decided(), watch, wire)
     finally:
         watch.stop()
         if not watch.gone:
             run.readers -= 1
+        context.dispatcher.finish(run)
+
+
+async def _repeat(kept: Kept, wire: _Wire) -> None:
+    """The same bytes again after the end: the kept answer as a whole."""
+    _, send, request_id = wire
+    await _start(send, request_id, id=kept.id, worker=kept.worker)
+    await send({"type": "http.response.body", "body": b"".join(kept.body)})
 
 
 async def _stream(run: Run, answer: Answer, watch: Watch, wire: _Wire) -> None:
     """Frames to one client; a broken answer ends with a note, never with a bare close."""
     _, send, request_id = wire
     listed = run.listed
-    if listed is None:
-        raise NoCandidate("the request was not run")
+    if listed is None or not answer.answered:
+        raise answer.failure or RelayInterrupted("the worker gave the request up")
+    await _start(send, request_id, id=run.claim.id, worker=listed.worker)
+    consumed: Callable[[int], None] = partial(listed.link.consumed, answer)
+    rest = await copy(answer, send, watch=watch, consumed=consumed)
+    if rest is not None:
+        tail = b"" if answer.passage.ended else note_frame(answer.failure)
+        await send({"type": "http.response.body", "body": rest + tail})
+
+
+async def _start(send: Send, request_id: bytes, *, id: str, worker: str) -> None:  # noqa: A002 - SPEC
     headers = [
-        (b"content-type", STREAM_TYPE),
-        (b"cache-control", b"no-cache"),
-        (b"x-accel-buffering", b"no"),
+        *_STREAM_HEADERS,
         (b"x-request-id", request_id),
-        (b"x-bombyx-tier", b"sealed"),
-        (b"x-bombyx-id", run.claim.id.encode()),
-        (b"x-bombyx-worker", listed.worker.encode()),
+        (b"x-bombyx-id", id.encode()),
+        (b"x-bombyx-worker", worker.encode()),
     ]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-    consumed: Callable[[int], None] = partial(listed.link.consumed, answer)
-    if not await copy(answer, send, watch=watch, consumed=consumed):
-        return
-    tail = b"" if answer.passage.ended else note_frame(answer.failure)
-    await send({"type": "http.response.body", "body": tail, "more_body": False})
 
 
 def leave(run: Run) -> None:
@@ -142,12 +200,15 @@ def check_header(context: Context, header: HashedHeader, path: str) -> None:
         raise WrongGateway("the header names another gateway", param="gateway")
     if clear.path != path or clear.tier != "sealed":
         raise MalformedHeader("the header names another path or tier", param="path")
-    if clear.fee_bps != context.settings.fee_bps:
+
+
+def check_fee(context: Context, header: HashedHeader) -> None:
+    """Raises `WrongFee` for another fee than ours."""
+    if header.header.fee_bps != context.settings.fee_bps:
         raise WrongFee(
             f"the fee is {context.settings.fee_bps} basis points: fetch the directory again",
             param="fee_bps",
         )
-    check_issued_at(clear.issued_at, unix_seconds())
 
 
 def sealed_job(context: Context, head: RequestHead, frames: bytes, account: str) -> Job:

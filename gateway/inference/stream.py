@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
-from gateway.inference.answer import Answer, Phase
+from gateway.inference.alarms import Alarms
+from gateway.inference.answer import Answer, Phase, Reader
 from gateway.inference.wire import Receive, Send
 
 WATCH_AFTER_SECONDS = 0.05
@@ -13,17 +14,16 @@ WATCH_AFTER_SECONDS = 0.05
 class Watch:
     """Notices that the client hung up."""
 
-    def __init__(self, receive: Receive, on_gone: Callable[[], None]) -> None:
+    def __init__(self, receive: Receive, on_gone: Callable[[], None], alarms: Alarms) -> None:
         self._receive = receive
         self._on_gone = on_gone
         self._task: asyncio.Task[None] | None = None
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(WATCH_AFTER_SECONDS, self._start)
+        self._alarm = alarms.after(WATCH_AFTER_SECONDS, self._start)
         self.gone = False
 
     def stop(self) -> None:
         """Listen no longer."""
-        self._timer.cancel()
+        self._alarm.clear()
         if self._task is not None:
             self._task.cancel()
 
@@ -39,21 +39,26 @@ class Watch:
 
 async def copy(
     answer: Answer, send: Send, *, watch: Watch, consumed: Callable[[int], None]
-) -> bool:
-    """Send chunks until the answer is over; False when the client left before.
+) -> bytes | None:
+    """Send chunks until the answer is over; None when the client left before.
 
-    The last body message is the caller's to send: it may have more to say.
+    Returns what is left to send: the last body message is the caller's, who may have more to say.
     """
-    at = 0
-    while not watch.gone:
-        chunks = answer.chunks
-        if at < len(chunks):
-            data = chunks[at] if at == len(chunks) - 1 else b"".join(chunks[at:])
-            at = len(chunks)
-            await send({"type": "http.response.body", "body": data, "more_body": True})
-            consumed(len(data))
-        elif answer.phase is Phase.OVER:
-            return True
-        else:
-            await answer.changed()
-    return False
+    reader = Reader()
+    answer.readers.append(reader)
+    try:
+        while not watch.gone:
+            received, data = answer.received, reader.take(answer.chunks)
+            if answer.phase is Phase.OVER:
+                return data
+            if data:
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+                if more := answer.credit(received):
+                    consumed(more)
+                if not answer.joinable:
+                    answer.drop_taken()
+            else:
+                await answer.changed()
+    finally:
+        answer.readers.remove(reader)
+    return None

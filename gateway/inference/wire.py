@@ -1,10 +1,13 @@
 """ASGI by hand, for the paths where a framework would cost more than the work (DESIGN 11)."""
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from http import HTTPStatus
 from typing import Any, TypeAlias
 
 import msgspec
+import structlog
 
 from bombyx.errors import (
     BombyxError,
@@ -25,6 +28,8 @@ HeaderPairs: TypeAlias = Iterable[tuple[bytes, bytes]]
 BODY_TIMEOUT_SECONDS = 60.0
 """How long a body may take in all: slow writers hold memory."""
 MAX_KEY_BYTES = 256
+
+_log = structlog.get_logger(__name__)
 
 
 class ClientGone(Exception):
@@ -50,12 +55,22 @@ class Budget:
         self._free += count
 
 
+def new_request_id() -> bytes:
+    """The name of one HTTP exchange."""
+    return b"req_" + secrets.token_hex(12).encode()
+
+
 def header(scope: Scope, name: bytes) -> bytes:
     """The value of a request header (lower-case name), empty when absent."""
     for key, value in scope["headers"]:
         if key == name:
             return bytes(value)
     return b""
+
+
+def media_type(scope: Scope) -> bytes:
+    """The content type, lower-case and without parameters."""
+    return header(scope, b"content-type").partition(b";")[0].strip().lower()
 
 
 def bearer(scope: Scope) -> str:
@@ -145,6 +160,8 @@ async def respond_error(send: Send, error: BombyxError, *, request_id: bytes) ->
     document: dict[str, Any] = {**envelope(error)}
     content_type = b"application/json"
     refusals = getattr(error, "refusals", None)
+    if refusals is None and error.status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        refusals = []  # nothing was dispatched: the client may seal anew (SPEC 14.3)
     if refusals is not None:
         content_type = b"application/problem+json"
         document |= {
@@ -165,6 +182,16 @@ async def respond_error(send: Send, error: BombyxError, *, request_id: bytes) ->
         content_type=content_type,
         headers=[(b"x-request-id", request_id), *error_headers(error)],
     )
+
+
+async def respond_unforeseen(send: Send, error: Exception, *, request_id: bytes) -> None:
+    """The envelope for a bug; where an answer has begun, the server breaks it off."""
+    _log.error("unforeseen", kind=type(error).__name__, request_id=request_id.decode())
+    try:
+        mild = BombyxError("something went wrong here; it was logged")
+        await respond_error(send, mild, request_id=request_id)
+    except RuntimeError:
+        raise error from None
 
 
 class NotRun(RequestError):

@@ -40,10 +40,12 @@ CLAIM_RETRIES = 3
 DeadlineHook: TypeAlias = Callable[[StoredClaim], SettlementRow]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Reserved:
     claim: NewClaim
     epoch: int
+    abandoned: bool = False
+    """Whoever asked is gone: settle it at nothing once it is claimed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +124,13 @@ class Meter:
         """
         for _ in range(MAX_EPOCHS):
             epoch = await self._purses.reserve(new.account, new.reserve)
-            future = self._claims.submit(_Reserved(new, epoch))
+            reserved = _Reserved(new, epoch)
+            future = self._claims.submit(reserved)
             try:
-                answer = await asyncio.shield(future)
+                answer = await future
             except asyncio.CancelledError:
-                future.add_done_callback(self._abandon)
+                reserved.abandoned = True
+                self._abandon(future)
                 raise
             if not isinstance(answer, Fenced):
                 return answer
@@ -214,6 +218,8 @@ class Meter:
         self._uncertain.discard(new.c)
         if isinstance(answer, Claimed):
             self._held[new.c] = _Held(new.account, one.epoch, new.reserve, new.deadline)
+            if one.abandoned:
+                self.settle(SettlementRow(new.c))
         elif isinstance(answer, Conflict):
             self._purses.refund(new.account, epoch=one.epoch, amount=new.reserve)
         return answer
@@ -238,6 +244,7 @@ class Meter:
             self._purses.settle(held.account, epoch=held.epoch, reserve=held.reserve, charge=charge)
 
     def _abandon(self, future: "asyncio.Future[Claimed | Conflict | Fenced]") -> None:
+        """Settle what was claimed just before its caller was cancelled."""
         if future.cancelled() or future.exception() is not None:
             return
         answer = future.result()

@@ -1,12 +1,15 @@
 """The values that go into and come out of a `Store`; amounts in nano, times in unix ms.
 
 Digests that are keys of tables are raw bytes (`c`, `h`, `statement_hash`), names are text: workers,
-offers and payers as hex, tickets as hex.
+offers and payers as hex, tickets as hex. What every request makes is a struct of msgspec, at a
+fraction of a frozen dataclass's cost.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, TypeAlias
+
+import msgspec
 
 FEES_ACCOUNT = "gateway:fees"
 ISSUANCE_ACCOUNT = "issuance"
@@ -25,8 +28,7 @@ class Disposition(StrEnum):
     INVALID = "invalid"
 
 
-@dataclass(frozen=True, slots=True)
-class NewClaim:
+class NewClaim(msgspec.Struct, frozen=True, gc=False):
     """What must be on disk before a request goes to its first worker.
 
     `header` is the canonical clear header, from which (with `req_ct_hash`) any process
@@ -90,8 +92,7 @@ class Attempt:
     offer: str
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(msgspec.Struct, frozen=True, gc=False):
     """The claim is committed: the request may go to its worker."""
 
     c: bytes
@@ -193,8 +194,7 @@ class VerdictRow:
             raise ValueError("a statement is billed by settling its claim")
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """How things stand after a settlement or verdict; the same on every resend.
 
     `disposition` and `code` are those of the row's statement, None where it has none or nothing

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import msgspec
+
 from gateway.metering.rows import (
     FEES_ACCOUNT,
     Disposition,
@@ -21,8 +23,7 @@ from gateway.metering.rows import (
 OVER_RESERVE = "charge_above_reserve"
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimState:
+class ClaimState(msgspec.Struct, frozen=True, gc=False):
     """The columns of a claim that decide."""
 
     account: str
@@ -33,8 +34,7 @@ class ClaimState:
     charge: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """How a stored statement was judged."""
 
     disposition: Disposition

@@ -32,6 +32,7 @@ from gateway.metering.settlement import (
     plan_settlement,
     plan_verdicts,
 )
+from gateway.metering.sqlite_rows import ManyRows
 
 _FENCE = for_sqlite(queries.FENCE)
 _CLOCK = for_sqlite(queries.CLOCK)
@@ -43,17 +44,24 @@ _LEASE_ROOM = for_sqlite(queries.LEASE_ROOM)
 _INSERT_CLAIM = for_sqlite(queries.INSERT_CLAIM)
 _ENSURE_ACCOUNT = for_sqlite(queries.ENSURE_ACCOUNT)
 
-_INSERT_CLAIMS = f"""
-INSERT INTO claim ({queries.CLAIM_COLUMNS})
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'open', ?8, 1, ?9, NULL, NULL, ?10, ?11, ?12, ?13, ?14,
-    ?15, ?9, ?16, ?17, ?18) ON CONFLICT DO NOTHING
-"""  # noqa: S608
-_INSERT_RECEIPT = """
-INSERT INTO receipt (statement_hash, c, id, worker, status, document, disposition, code,
-    charge_nano, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-_INSERT_ENTRY = (
-    "INSERT INTO ledger_entry (txn, account, amount_nano, kind, ref, at) VALUES (?, ?, ?, ?, ?, ?)"
+_INSERT_CLAIMS = ManyRows(
+    f"INSERT INTO claim ({queries.CLAIM_COLUMNS}) VALUES",
+    "(?,?,?,?,?,?,?,'open',?,1,?,NULL,NULL,?,?,?,?,?,?,?,?,?,?)",
+    "ON CONFLICT DO NOTHING",
+)
+_SETTLE_CLAIMS = ManyRows(
+    "UPDATE claim SET state = 'settled', charge = v.column1, statement_hash = v.column2 "
+    "FROM (VALUES",
+    "(?,?,?)",
+    ") AS v WHERE claim.c = v.column3",
+)
+_INSERT_RECEIPTS = ManyRows(
+    "INSERT INTO receipt (statement_hash, c, id, worker, status, document, disposition, code, "
+    "charge_nano, at) VALUES",
+    "(?,?,?,?,?,?,?,?,?,?)",
+)
+_INSERT_ENTRIES = ManyRows(
+    "INSERT INTO ledger_entry (txn, account, amount_nano, kind, ref, at) VALUES", "(?,?,?,?,?,?)"
 )
 
 
@@ -101,17 +109,17 @@ def _claim_one(
 def _insert(
     connection: sqlite3.Connection, slot: int, epoch: int, batch: Sequence[NewClaim], now: int
 ) -> int:
-    return connection.executemany(
-        _INSERT_CLAIMS,
+    return _INSERT_CLAIMS.run(
+        connection,
         [
             (
                 *(row.c, row.h, row.id, row.account, slot, epoch, row.reserve, row.deadline),
                 *(row.worker, row.tier, row.model, row.payer, row.fee_bps, row.header),
-                *(row.req_ct_hash, row.ticket, row.offer, now),
+                *(row.req_ct_hash, row.worker, row.ticket, row.offer, now),
             )
             for row in batch
         ],
-    ).rowcount
+    )
 
 
 def grant(
@@ -172,28 +180,24 @@ def record(connection: sqlite3.Connection, batch: Sequence[VerdictRow]) -> list[
     verdicts = _verdicts(connection, (row.c for row in batch))
     charges = {c: state.charge for c, state in states.items()}
     plan = plan_verdicts(batch, charges, verdicts, now=clock(connection))
-    connection.executemany(_INSERT_RECEIPT, plan.receipts)
+    _INSERT_RECEIPTS.run(connection, plan.receipts)
     return plan.outcomes
 
 
 def _book(connection: sqlite3.Connection, plan: Plan) -> None:
-    many = connection.executemany
-    many(
-        "UPDATE claim SET state = 'settled', charge = ?, statement_hash = ? WHERE c = ?",
-        plan.settled,
-    )
+    _SETTLE_CLAIMS.run(connection, plan.settled)
     deltas = [(delta, account) for account, delta in sorted(plan.accounts.items())]
     post = "UPDATE account SET posted = posted + ? WHERE id = ?"
     for delta in deltas:
         if connection.execute(post, delta).rowcount != 1:
             connection.execute(_ENSURE_ACCOUNT, (delta[1], kind_of(delta[1])))
             connection.execute(post, delta)
-    many(
+    connection.executemany(
         "UPDATE lease SET granted = granted - ? WHERE account = ? AND slot = ? AND epoch = ?",
         [(charge, *key) for key, charge in plan.leases.items()],
     )
-    many(_INSERT_ENTRY, plan.entries)
-    many(_INSERT_RECEIPT, plan.receipts)
+    _INSERT_ENTRIES.run(connection, plan.entries)
+    _INSERT_RECEIPTS.run(connection, plan.receipts)
 
 
 def restore(

@@ -1,5 +1,6 @@
 """`GET /v1/receipts/{id}` and `GET /v1/receipts?c=`: what became of a request (SPEC 6)."""
 
+import re
 from typing import Annotated
 
 import msgspec
@@ -14,6 +15,7 @@ from gateway.metering.rows import StoredClaim
 router = APIRouter(prefix="/v1/receipts", tags=["receipts"])
 
 _C = r"^[0-9a-f]{64}$"
+_ID = re.compile(r"[0-9a-f]{32}")
 
 
 async def describe(context: Context, claim: StoredClaim) -> Response:
@@ -37,7 +39,8 @@ async def describe(context: Context, claim: StoredClaim) -> Response:
 @router.get("/{request_id}", response_class=Response)
 async def by_id(request_id: str, context: ContextDep, key: KeyDep) -> Response:
     """By the request's id (`x-bombyx-id`)."""
-    claims = await context.store.claims_by_id(key.account, request_id)
+    is_id = _ID.fullmatch(request_id) is not None
+    claims = await context.store.claims_by_id(key.account, request_id) if is_id else []
     if not claims:
         raise NotFound("there is no such receipt")
     return await describe(context, claims[0])

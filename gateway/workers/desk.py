@@ -6,17 +6,19 @@ journal bring their own proof and are judged against the database.
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
 from bombyx import canonical
 from bombyx.envelope.walker import UsageNoted
 from bombyx.errors import BadReceipt, BombyxError, NotCanonical
-from bombyx.link.documents import Disposition, Settle
+from bombyx.link.documents import MAX_DISPOSITIONS, Disposition, Settle
 from bombyx.money.batch import leaf_hash, root
-from bombyx.money.receipt import Receipt, verify_receipt
+from bombyx.money.receipt import Receipt, check_membership, verify_receipt
 from bombyx.money.settlement import (
     Claim,
     InvalidStatement,
@@ -32,8 +34,11 @@ from gateway.metering.meter import Meter
 from gateway.metering.rows import WORKER_PREFIX, SettlementRow, SignedStatement, VerdictRow
 from gateway.metering.rows import Disposition as Judged
 from gateway.metering.rows import Outcome as Settled
+from gateway.workers.proof import Proofs
 from gateway.workers.registry import Listed
 
+MAX_PROVED_AHEAD = 4096
+"""Leaves proved before their statements came: a batch may overtake the streams that it covers."""
 SETTLE_PATIENCE_SECONDS = 3.0
 """How long a statement waits for its `settle` batch before its own signature is checked."""
 
@@ -66,12 +71,21 @@ class Desk:
     """Statements of all links of this process; `now` is monotonic seconds, `now_ms` unix time."""
 
     def __init__(
-        self, meter: Meter, *, now: Callable[[], float], now_ms: Callable[[], int]
+        self,
+        meter: Meter,
+        *,
+        gateway: str,
+        proofs: Proofs,
+        now: Callable[[], float],
+        now_ms: Callable[[], int],
     ) -> None:
         self._meter = meter
+        self._gateway = gateway
+        self._proofs = proofs
         self._now = now
         self._now_ms = now_ms
-        self._pending: dict[bytes, Pending] = {}
+        self._pending: dict[tuple[str, bytes], Pending] = {}
+        self._proved: OrderedDict[tuple[str, bytes], None] = OrderedDict()
         self._held: dict[str, Held] = {}
         self._acks: dict[Listed, list[Disposition]] = {}
         self._tasks: set[asyncio.Future[Settled]] = set()
@@ -91,10 +105,11 @@ class Desk:
             hashed, size = answer.passage.position()
             self._take(answer.statement, claim, listed, Passed(hashed.hex(), size))
         elif answer.usages and answer.passage.ended:
-            noted = answer.usages[-1]
+            noted = answer.usages.pop()
             passed = Passed(noted.resp_ct_hash.hex(), noted.resp_ct_bytes)
             self._take(noted.receipt, claim, listed, passed)
-        elif answer.usages:
+        if answer.usages:
+            # Also beside a terminal statement: one that does not hold takes no good partial along.
             self._held[claim.c] = Held(tuple(answer.usages), claim, listed)
 
     def on_settle(self, listed: Listed, settle: Settle) -> None:
@@ -107,24 +122,38 @@ class Desk:
             raise BadReceipt("a settle batch whose root is not that of its leaves")
         signature = bytes.fromhex(settle.signature)
         verify(Kind.SETTLE, batch, signature, bytes.fromhex(keyset.receipt_key))
+        if batch.gateway != self._gateway:
+            raise BadReceipt("a settle batch for another gateway")
         for leaf in leaves:
-            pending = self._pending.get(leaf)
-            if pending is not None and pending.claim.gateway == batch.gateway:
-                del self._pending[leaf]
+            pending = self._pending.pop((listed.worker, leaf), None)
+            if pending is not None:
                 self._settle(pending)
+            else:
+                self._proved[listed.worker, leaf] = None
+        while len(self._proved) > MAX_PROVED_AHEAD:
+            self._proved.popitem(last=False)
 
     def sweep(self) -> None:
         """Check on their own the statements whose batch never came."""
         late = self._now() - SETTLE_PATIENCE_SECONDS
-        for leaf, pending in list(self._pending.items()):
+        for key, pending in list(self._pending.items()):
             if pending.since > late:
                 continue
-            del self._pending[leaf]
+            del self._pending[key]
             self._prove_alone(pending)
+
+    def on_unlinked(self, listed: Listed) -> None:
+        """No batch comes from there any more: check what waits for one on its own."""
+        for key, pending in list(self._pending.items()):
+            if pending.listed is listed:
+                del self._pending[key]
+                self._prove_alone(pending)
 
     def settle_nothing(self, row: SettlementRow) -> None:
         """Close a claim that nobody answered."""
-        self._watch(self._meter.settle(row))
+        settled = self._meter.settle(row)
+        self._watch(settled)
+        settled.add_done_callback(lambda _: self._proofs.on_settled(row.c))
 
     def judge_resent(
         self, receipt: Receipt, document: bytes, claim: Claim, *, listed: Listed, payout: str
@@ -140,6 +169,10 @@ class Desk:
             Pending(receipt, document, claim, verdict.outcome, listed, payout, self._now())
         )
 
+    def record_expired(self, statement: Statement, document: bytes, listed: Listed) -> None:
+        """A proved statement whose claim is unknown and past its deadline: the last word on it."""
+        self._record(statement, document, listed, Judged.EXPIRED, None)
+
     def _take(self, document: bytes, claim: Claim, listed: Listed, passed: Passed) -> None:
         try:
             receipt = canonical.decode(document, Receipt)
@@ -153,13 +186,20 @@ class Desk:
         try:
             attempt = check_statement(statement, claim, passed=passed)
         except InvalidStatement as error:
-            self._record(statement, document, listed, Judged.INVALID, error.reason)
+            # A verdict is for ever, so it needs the signature: else whoever shows another worker's
+            # statement here first would spoil it.
+            if _is_signed(receipt, listed):
+                self._record(statement, document, listed, Judged.INVALID, error.reason)
             return
         verdict = judge(statement, claim, attempt=attempt, now_ms=self._now_ms())
-        leaf = leaf_hash(canonical.encode(statement))
-        self._pending[leaf] = Pending(
+        pending = Pending(
             receipt, document, claim, verdict.outcome, listed, listed.payout, self._now()
         )
+        leaf = leaf_hash(canonical.encode(statement))
+        if self._proved.pop((listed.worker, leaf), leaf) is None:
+            self._settle(pending)
+        else:
+            self._pending[listed.worker, leaf] = pending
 
     def _prove_alone(self, pending: Pending) -> None:
         key = bytes.fromhex(pending.listed.verified.keyset.receipt_key)
@@ -209,8 +249,17 @@ class Desk:
             if done.cancelled() or done.exception() is not None:
                 return
             outcome = done.result()
-            self._held.pop(outcome.c.hex(), None)
-            if outcome.disposition is not None:
+            if outcome.charge is not None:
+                self._held.pop(outcome.c.hex(), None)
+                self._proofs.on_settled(outcome.c)
+            if outcome.disposition is Judged.SUPERSEDED:
+                self._proofs.superseded(
+                    outcome.c,
+                    signed.statement_hash,
+                    partial(self._ack, listed),
+                    settled=outcome.charge is not None,
+                )
+            elif outcome.disposition is not None:
                 self._ack(listed, _disposition(signed, outcome))
 
         self._watch(settled)
@@ -229,8 +278,20 @@ class Desk:
     def _flush_acks(self) -> None:
         acks, self._acks = self._acks, {}
         for listed, dispositions in acks.items():
-            for at in range(0, len(dispositions), 1024):
-                listed.link.acknowledge(dispositions[at : at + 1024])
+            for at in range(0, len(dispositions), MAX_DISPOSITIONS):
+                listed.link.acknowledge(dispositions[at : at + MAX_DISPOSITIONS])
+
+
+def _is_signed(receipt: Receipt, listed: Listed) -> bool:
+    """Whether this very worker signed the statement, whatever it says."""
+    key = bytes.fromhex(listed.verified.keyset.receipt_key)
+    try:
+        check_membership(receipt)
+        verify(Kind.BATCH, receipt.batch, bytes.fromhex(receipt.signature), key)
+    except BombyxError as error:
+        _log.warning("statement_unproved", worker=listed.worker, reason=error.message)
+        return False
+    return True
 
 
 def _signed(statement: Statement, document: bytes) -> SignedStatement:

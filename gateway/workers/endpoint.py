@@ -129,7 +129,7 @@ class LinkEndpoint:
         return LinkEvents(
             on_settle=lambda settle: context.desk.on_settle(self._listed, settle),
             on_resent=lambda raw: self._spawn(judge_resent(context, self._listed, raw)),
-            on_status=lambda status: self._listed.loads.update({status.model: status}),
+            on_status=lambda status: self._listed.take_status(status),  # noqa: PLW0108 - set later
             on_offers=self._take_offers,
         )
 
@@ -137,7 +137,12 @@ class LinkEndpoint:
         link_key = bytes.fromhex(self._listed.verified.keyset.link_key)
         for signed in offers:
             verify_offer(signed, link_key)
-            self._spawn(self._context.archive.keep_offer(signed))
+        self._spawn(self._list_offers(offers))
+
+    async def _list_offers(self, offers: list[SignedOffer]) -> None:
+        """Archived first: a statement under an offer that a crash forgot could never be judged."""
+        for signed in offers:
+            await self._context.archive.keep_offer(signed)
         self._listed.add_offers(offers, unix_seconds())
 
     async def _serve(self, listed: Listed) -> None:
@@ -206,6 +211,7 @@ class LinkEndpoint:
         context.registry.remove(listed)
         context.sessions.forget(listed)
         listed.link.lose()
+        context.desk.on_unlinked(listed)
         _log.info("worker_unlinked", worker=listed.worker)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

@@ -23,7 +23,7 @@ from bombyx.link.frames import LinkFrame, LinkType
 from bombyx.link.mux import Mux
 from bombyx.link.open import Open, encode_open
 from bombyx.money.offer import SignedOffer
-from gateway.inference.answer import Answer
+from gateway.inference.answer import Answer, Phase
 
 MAX_STREAM = 2**32 - 2
 _SEND_PIECE = 64 * 2**10
@@ -89,8 +89,7 @@ class WorkerLink:
     def consumed(self, answer: Answer, count: int) -> None:
         """The client took `count` bytes of an answer."""
         number = self._numbers.get(answer)
-        if number is not None:
-            self._mux.consumed(number, count)
+        if number is not None and self._mux.consumed(number, count):
             self._wake()
 
     def reset(self, answer: Answer, code: str) -> None:
@@ -136,8 +135,9 @@ class WorkerLink:
                 self._on_stream(frame)
             else:
                 self._on_link(frame, now_ns)
-        for number in tuple(self._uploading):
-            self._upload(number)
+        if self._uploading:
+            for number in tuple(self._uploading):
+                self._upload(number)
 
     def lose(self) -> None:
         """The connection is gone: every request on it is over."""
@@ -155,7 +155,11 @@ class WorkerLink:
         if stream is None:
             return
         if frame.type == LinkType.STATEMENT:
-            stream.answer.on_statement(frame.payload)
+            if stream.answer.phase is Phase.OVER:
+                # Given up here meanwhile: it brings its own proof, as one out of a journal does.
+                self._events.on_resent(frame.payload)
+            else:
+                stream.answer.on_statement(frame.payload)
             return
         failure: BombyxError | None = None
         if frame.type == LinkType.REFUSAL:

@@ -73,6 +73,15 @@ class Listed:
             if held is None or quote.offer.valid_until >= held.offer.valid_until:
                 self.current[record.id] = quote
 
+    def take_status(self, status: WorkerStatus) -> None:
+        """Note the load of a model that the worker really has."""
+        if any(record.id == status.model for record in self.verified.keyset.models):
+            self.loads[status.model] = status
+
+    def is_shown(self, now: int) -> bool:
+        """Whether the link takes requests and the evidence holds long enough to be shown."""
+        return self.link.open_for_requests and self.verified.expires_at > now + HONOUR_SECONDS
+
     def live_quote(self, model: str, now: int) -> Quote | None:
         """The model's offer, if it still binds long enough to be shown."""
         quote = self.current.get(model)
@@ -130,18 +139,20 @@ class Registry:
         return [
             (listed, quote)
             for listed in self._listed.values()
-            if listed.link.open_for_requests
-            and listed.verified.expires_at > now + HONOUR_SECONDS
-            and (quote := listed.live_quote(model, now)) is not None
+            if listed.is_shown(now) and (quote := listed.live_quote(model, now)) is not None
         ]
 
     def models(self, now: int) -> dict[str, list[Quote]]:
         """Live offers by model."""
         out: dict[str, list[Quote]] = {}
         for listed in self._listed.values():
+            if not (
+                listed.link.open_for_requests and listed.verified.expires_at > now + HONOUR_SECONDS
+            ):
+                continue
             for model in listed.current:
                 quote = listed.live_quote(model, now)
-                if quote is not None and listed.link.open_for_requests:
+                if quote is not None:
                     out.setdefault(model, []).append(quote)
         return out
 

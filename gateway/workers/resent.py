@@ -16,11 +16,15 @@ from bombyx.money.statement import Statement, Status
 from bombyx.units import MAX_NANO, MAX_SAFE_INTEGER, Nano
 from gateway.context import Context
 from gateway.metering.rows import Attempt as AttemptRow
-from gateway.metering.rows import NewClaim, StoredClaim
+from gateway.metering.rows import Expired, NewClaim, StoredClaim
 from gateway.metering.ticket import Ticket
 from gateway.workers.registry import Listed
 
 _log = structlog.get_logger(__name__)
+
+
+class _TooLate(Exception):
+    """Raised for a claim that is not in the database and whose deadline has passed."""
 
 
 async def judge_resent(context: Context, listed: Listed, document: bytes) -> None:
@@ -33,6 +37,9 @@ async def judge_resent(context: Context, listed: Listed, document: bytes) -> Non
             return
         verify_receipt(receipt, bytes.fromhex(keyset.receipt_key))
         claim = await _claim(context, receipt.statement, keyset)
+    except _TooLate:
+        context.desk.record_expired(receipt.statement, document, listed)
+        return
     except (NotCanonical, BombyxError) as error:
         _log.warning("resent_refused", worker=listed.worker, reason=error.message)
         return
@@ -53,7 +60,9 @@ async def _claim(context: Context, statement: Statement, keyset: Keyset) -> Clai
     stored = (await context.store.find_claims([c])).get(c)
     if stored is None:
         ticket = _own_ticket(context, statement)
-        await context.meter.restore(_restored(statement, ticket), attempts=ticket.attempt)
+        restored = _restored(statement, ticket)
+        if isinstance(await context.meter.restore(restored, attempts=ticket.attempt), Expired):
+            raise _TooLate
         stored = (await context.store.find_claims([c])).get(c)
     if stored is None:
         _log.warning("claim_not_restored", c=statement.c)

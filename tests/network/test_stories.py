@@ -135,6 +135,7 @@ async def test_worker_lost_before_the_answer_fails_over_and_is_billed_once(tmp_p
         await client.chat.completions.create(model=MODEL, messages=ask("say: warm"))
         await net.settled()
         before = await net.balance()
+        warm = max(one.journal.unpaid(net.context.gateway) for one in net.workers)
         task = asyncio.create_task(
             client.chat.completions.create(model=MODEL, messages=ask("pace: 50\ncount: 20"))
         )
@@ -151,6 +152,16 @@ async def test_worker_lost_before_the_answer_fails_over_and_is_billed_once(tmp_p
         await net.settled()
         assert await net.balance() < before
         assert await net.context.store.billing_gap() == 0
+        # The loser comes back with its aborted statement and is shown what won instead.
+        gateway = net.context.gateway
+        async with asyncio.timeout(15):
+            while await victim.journal.undisposed(gateway):
+                await asyncio.sleep(0.05)
+        receipts = await net.context.store.receipts_of(bytes.fromhex(run.claim.c))
+        judged = {one.worker: one.disposition.value for one in receipts}
+        assert judged[lost] == "superseded"
+        assert sorted(judged.values()) == ["billed", "superseded"]
+        assert victim.journal.unpaid(gateway) in (0, warm)
 
 
 @pytest.mark.parametrize("tier", ["sealed", "bare"])

@@ -4,7 +4,6 @@ The machine is a gateway of a few lines over the pure rules: it dispatches attem
 partials, settles terminal statements and promotes the held partial at the deadline.
 """
 
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -69,7 +68,7 @@ class LyingWorkers(RuleBasedStateMachine):
         tried = factories.attempt(
             WORKERS[number], number=number + 1, ticket=f"{number + 1:02x}" * 8
         )
-        self.claim = replace(self.claim, attempts=(*self.claim.attempts, tried))
+        self.claim = msgspec.structs.replace(self.claim, attempts=(*self.claim.attempts, tried))
         self.held = None
 
     @precondition(lambda self: self.claim.attempts)

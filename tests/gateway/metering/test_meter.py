@@ -198,7 +198,7 @@ async def test_closing_gives_everything_back(store: Store, clock: HandClock) -> 
 
 async def test_a_cancelled_claim_is_settled_at_nothing(meter: Meter, store: Store) -> None:
     task = asyncio.create_task(meter.claim(new_claim(1)))
-    while not meter._claims._runner:  # noqa: ASYNC110 - the next turns of the loop bring it
+    while not meter._claims._runner:
         await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
