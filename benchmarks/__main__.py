@@ -1,6 +1,8 @@
 """`make bench`: a table for people, `--json FILE` for machines.
 
 python -m benchmarks [--rounds 3] [--json FILE] [--only client|relay]
+
+The last row is the yardstick: divide by it to compare runs of different hours or machines.
 """
 
 import argparse
@@ -9,7 +11,7 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks import client_seal, relay
+from benchmarks import client_seal, relay, yardstick
 
 TARGETS = {
     "client seals 4 KB to 3 candidates": 600,
@@ -32,6 +34,7 @@ def main() -> int:
         for case in relay.CASES:
             print(f"measuring: {case.name} …", file=sys.stderr)
             rows.append(relay.measure(case, rounds=arguments.rounds))
+    rows.append(yardstick.measure())
     print(f"{'case':40} {'CPU us':>9} {'target':>8}  unit")
     for row in rows:
         target = TARGETS.get(str(row["case"]), "")

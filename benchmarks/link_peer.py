@@ -2,8 +2,9 @@
 
     python -m benchmarks.link_peer LINK_URL SIMULATED_ROOT      (a process of its own)
 
-What costs the gateway nothing is prepared once (sealed frames are random bytes of the right size);
-what the gateway checks is real: evidence, offers, transcripts, Merkle batches, signatures.
+What costs the gateway nothing is prepared once (frames of the sealed tier are random bytes of the
+right size); what the gateway checks or opens is real: evidence, offers, transcripts, bare answers,
+Merkle batches, signatures.
 """
 
 import asyncio
@@ -21,13 +22,14 @@ import uvloop
 
 from bombyx import canonical
 from bombyx.attestation.simulated import image_measurement
+from bombyx.envelope.documents import ResponseHead
 from bombyx.envelope.frames import FINAL, FrameType, encode_frame
 from bombyx.envelope.header import Header
-from bombyx.envelope.response import Transcript
-from bombyx.link.documents import Settle
+from bombyx.envelope.response import Padding, ResponseSealer, Transcript
+from bombyx.link.documents import SessionStart, Settle
 from bombyx.link.frames import LinkFrame, LinkType
 from bombyx.link.mux import Mux
-from bombyx.link.open import Open, parse_open
+from bombyx.link.open import Open, SessionKey, parse_open
 from bombyx.money.batch import Batch, leaf_hash, root, root_and_paths
 from bombyx.money.cost import Rates, Tokens, price
 from bombyx.money.offer import Prices
@@ -39,6 +41,7 @@ from worker.attest.simulated_root import load_or_create_root
 from worker.engine.port import EngineModel
 from worker.identity import Boot, Generation, new_generation
 from worker.link.handshake import Handshake
+from worker.sessions import Sessions
 
 MODEL = "bench"
 DIGEST = hashlib.sha256(b"bench").hexdigest()
@@ -47,6 +50,41 @@ BATCH_SECONDS = 0.002
 SETTLE_SECONDS = 0.25
 _FRAME = os.urandom(512 + 16)
 _HEADER = msgspec.json.Decoder(Header)
+_HEAD = ResponseHead(status=200, headers=[("content-type", "application/json")])
+_TEXT = b"x" * 340
+
+
+class Prepared:
+    """Stands in for `ResponseSealer`: frames made beforehand, a real transcript."""
+
+    def __init__(self, h: bytes, salt: bytes) -> None:
+        self.salt = salt
+        self._transcript = Transcript(h, salt)
+
+    def head(self, _head: ResponseHead) -> bytes:
+        """The first frame."""
+        return self._add(FrameType.HEAD)
+
+    def data(self, _payload: bytes) -> bytes:
+        """A token."""
+        return self._add(FrameType.DATA)
+
+    def fix(self) -> tuple[bytes, int]:
+        """Hash and length so far."""
+        return self._transcript.digest(), self._transcript.length
+
+    def usage(self, receipt: bytes) -> bytes:
+        """The receipt."""
+        return encode_frame(FrameType.USAGE, 0, receipt)
+
+    def end(self, _statement: bytes) -> bytes:
+        """The last frame."""
+        return encode_frame(FrameType.END, FINAL, _FRAME[:100])
+
+    def _add(self, kind: FrameType) -> bytes:
+        frame = encode_frame(kind, 0, _FRAME)
+        self._transcript.add(frame)
+        return frame
 
 
 @dataclass(slots=True)
@@ -57,7 +95,7 @@ class Job:
     header: Header
     open: Open
     request: "hashlib._Hash"
-    transcript: Transcript | None = None
+    sealer: Prepared | ResponseSealer
 
 
 @dataclass(slots=True)
@@ -74,6 +112,7 @@ class Peer:
     waiting: list[tuple[Job, Statement]] = field(default_factory=list)
     unsettled: list[tuple[int, bytes]] = field(default_factory=list)
     gateway: str = ""
+    sessions: Sessions | None = None
     n: int = 0
     prev: str = GENESIS
 
@@ -81,43 +120,41 @@ class Peer:
         """A request begins."""
         request = parse_open(payload)
         header = _HEADER.decode(request.header)
-        self.jobs[stream] = Job(stream, header, request, hashlib.sha256())
+        sealer = self._sealer(request, hashlib.sha256(request.header).digest())
+        self.jobs[stream] = Job(stream, header, request, hashlib.sha256(), sealer)
+
+    def _sealer(self, request: Open, h: bytes) -> Prepared | ResponseSealer:
+        """A real one where the gateway opens the answer: in the bare tier."""
+        salt = os.urandom(32)
+        if not isinstance(request.key, SessionKey) or self.sessions is None:
+            return Prepared(h, salt)
+        secret = self.sessions.keys(request.key, int(time.time())).response_secret
+        return ResponseSealer(secret, h=h, salt=salt, padding=Padding.BUCKET)
 
     def on_end(self, stream: int) -> None:
         """A request is whole: answer it."""
         job = self.jobs.pop(stream)
-        salt = os.urandom(32)
-        transcript = Transcript(hashlib.sha256(job.open.header).digest(), salt)
-        job.transcript = transcript
-        head = encode_frame(FrameType.HEAD, 0, _FRAME)
-        transcript.add(head)
-        self.mux.send(stream, salt + head)
+        self.mux.send(stream, job.sealer.salt + job.sealer.head(_HEAD))
         if self.gap:
             asyncio.get_running_loop().create_task(self._pace(job))
             return
-        frame = encode_frame(FrameType.DATA, 0, _FRAME)
         for _ in range(self.tokens):
-            transcript.add(frame)
-            self.mux.send(stream, frame)
+            self.mux.send(stream, job.sealer.data(_TEXT))
         self._finish(job)
 
     async def _pace(self, job: Job) -> None:
-        frame = encode_frame(FrameType.DATA, 0, _FRAME)
         loop = asyncio.get_running_loop()
         at = loop.time()
         for _ in range(self.tokens):
             at += self.gap
             await asyncio.sleep(at - loop.time())
-            if job.transcript is not None:
-                job.transcript.add(frame)
-            self.mux.send(job.stream, frame)
+            self.mux.send(job.stream, job.sealer.data(_TEXT))
             self.due.set()
         self._finish(job)
 
     def _finish(self, job: Job) -> None:
         """Write the statement; it goes out with the next batch."""
-        if job.transcript is None:
-            return
+        resp_ct_hash, resp_ct_bytes = job.sealer.fix()
         header, record = job.header, self.generation.models[MODEL]
         counts = Tokens(100, 0, self.tokens, 0)
         cost = price(counts, Rates.of(PRICES), header.fee_bps)
@@ -130,7 +167,7 @@ class Peer:
             tokens=TokenCounts(prompt=100, cached=0, completion=self.tokens, reasoning=0),
             amount_nano=str(cost.amount), fee_bps=header.fee_bps, fee_nano=str(cost.fee),
             charge_nano=str(cost.charge), req_ct_hash=job.request.hexdigest(),
-            resp_ct_hash=job.transcript.digest().hex(), resp_ct_bytes=job.transcript.length,
+            resp_ct_hash=resp_ct_hash.hex(), resp_ct_bytes=resp_ct_bytes,
             status=Status.FINAL, ticket=job.open.ticket.hex(), at=time.time_ns() // 10**6,
             prev=self.prev,
         )  # fmt: skip
@@ -147,13 +184,12 @@ class Peer:
         top, paths = root_and_paths(leaves)
         batch = self._batch(top, len(leaves), waiting[0][1].n)
         signature = self.boot.receipt.sign(Kind.BATCH, batch).hex()
-        end = encode_frame(FrameType.END, FINAL, _FRAME[:100])
         for (job, statement), path in zip(waiting, paths, strict=True):
             receipt = Receipt(
                 statement=statement, path=[p.hex() for p in path], batch=batch, signature=signature
             )
-            usage = encode_frame(FrameType.USAGE, 0, canonical.encode(receipt))
-            self.mux.send(job.stream, usage + end)
+            usage = job.sealer.usage(canonical.encode(receipt))
+            self.mux.send(job.stream, usage + job.sealer.end(statement_hash(statement)))
             self.mux.send_frame(job.stream, LinkType.END, b"")
             self.mux.close(job.stream)
         first = waiting[0][1].n
@@ -213,6 +249,7 @@ async def serve(peer: Peer, link_url: str) -> None:
             link_url, boot=peer.boot, generation=peer.generation, now=int(time.time())
         )
         peer.gateway = met.gateway
+        peer.sessions = Sessions(gateway=met.gateway)
         tasks = [asyncio.create_task(work) for work in (_pump(peer, socket), _tick(peer))]
         sys.stdout.write(msgspec.json.encode({"worker": peer.generation.worker}).decode() + "\n")
         sys.stdout.flush()
@@ -234,6 +271,9 @@ def _take(peer: Peer, frame: LinkFrame) -> None:
         peer.mux.consumed(frame.stream, len(frame.payload))
     elif frame.type == LinkType.END:
         peer.on_end(frame.stream)
+    elif frame.type == LinkType.SESSION and peer.sessions is not None:
+        start = canonical.decode(frame.payload, SessionStart)
+        peer.sessions.start(start, peer.generation, int(time.time()))
     elif frame.type == LinkType.PING:
         peer.mux.document(LinkType.PONG, frame.payload)
 

@@ -1,4 +1,4 @@
-"""Sealed requests for the relay bench: closed loop over kept connections, bodies made beforehand.
+"""Requests for the relay bench: closed loop over kept connections, bodies made beforehand.
 
 The gateway checks headers, not ciphertext, so commitments and wraps are random bytes here.
 """
@@ -38,6 +38,7 @@ class Plan(msgspec.Struct):
     requests: int
     concurrency: int
     stream: bool = True
+    bare: bool = False
 
 
 @dataclass(slots=True)
@@ -49,8 +50,28 @@ class Tally:
     received: int = 0
 
 
-def bodies(plan: Plan, count: int) -> Iterator[bytes]:
-    """Ready HTTP requests, each with a commitment of its own."""
+def requests(plan: Plan, count: int) -> Iterator[bytes]:
+    """Ready HTTP requests."""
+    media_type = "application/json" if plan.bare else "application/vnd.bombyx.sealed"
+    for body in bare_bodies(count) if plan.bare else sealed_bodies(plan, count):
+        yield (
+            f"POST /v1/chat/completions HTTP/1.1\r\nHost: {plan.host}:{plan.port}\r\n"
+            f"Authorization: Bearer {plan.api_key}\r\n"
+            f"Content-Type: {media_type}\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        ).encode() + body
+
+
+def bare_bodies(count: int) -> Iterator[bytes]:
+    """The same question, whole answers wanted."""
+    messages = [{"role": "user", "content": "x" * PROMPT_BYTES}]
+    body = msgspec.json.encode({"model": "bench", "messages": messages, "max_tokens": 1000})
+    for _ in range(count):
+        yield body
+
+
+def sealed_bodies(plan: Plan, count: int) -> Iterator[bytes]:
+    """Each with a commitment of its own."""
     payer = hashlib.sha256(plan.api_key.encode()).hexdigest()
     frames = encode_frame(FrameType.DATA, FINAL, os.urandom(PROMPT_BYTES + 16))
     for _ in range(count):
@@ -62,15 +83,9 @@ def bodies(plan: Plan, count: int) -> Iterator[bytes]:
             candidates=[Candidate(worker=plan.worker, key_id=plan.key_id, offer=plan.offer)],
         )  # fmt: skip
         raw = canonical.encode(header)
-        body = b"".join(
+        yield b"".join(
             (struct.pack(">I", len(raw)), raw, os.urandom(96), b"\x01", os.urandom(1200), frames)
         )
-        yield (
-            f"POST /v1/chat/completions HTTP/1.1\r\nHost: {plan.host}:{plan.port}\r\n"
-            f"Authorization: Bearer {plan.api_key}\r\n"
-            "Content-Type: application/vnd.bombyx.sealed\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n"
-        ).encode() + body
 
 
 class Connection(asyncio.Protocol):
@@ -116,8 +131,8 @@ class Connection(asyncio.Protocol):
 
 async def run(plan: Plan) -> dict[str, float]:
     """Send it all; seconds and counts."""
-    requests = list(bodies(plan, plan.requests))
-    loop, tally, source = asyncio.get_running_loop(), Tally(), iter(requests)
+    source = iter(list(requests(plan, plan.requests)))
+    loop, tally = asyncio.get_running_loop(), Tally()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     await loop.run_in_executor(None, sys.stdin.readline)

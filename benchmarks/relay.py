@@ -1,4 +1,4 @@
-"""CPU of the gateway per sealed request and per streamed token, everything on.
+"""CPU of the gateway per request of either tier and per streamed token, everything on.
 
 Real gateway process (claims, ledger, receipts, SQLite), scripted link peer, prepared requests; the
 gateway on one CPU, peer and load on another.
@@ -40,11 +40,13 @@ class Case:
     tokens: int
     gap: float
     per_token: bool = False
+    bare: bool = False
 
 
 CASES = (
     Case("sealed request, one frame", 6000, 32, 1, 0.0),
     Case("sealed stream, per token", 900, 300, 100, 0.05, per_token=True),
+    Case("bare request, one frame", 4000, 32, 1, 0.0, bare=True),
 )
 
 
@@ -129,6 +131,7 @@ def _plan(case: Case, ready: dict[str, Any], key: str) -> Plan:
         fee_bps=directory.fee_bps,
         requests=case.requests,
         concurrency=case.concurrency,
+        bare=case.bare,
     )
 
 

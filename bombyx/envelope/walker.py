@@ -10,6 +10,10 @@ from bombyx.envelope.keys import SALT_BYTES
 from bombyx.envelope.response import Transcript
 from bombyx.errors import MalformedFrame
 
+_HEAD, _USAGE, _END = int(FrameType.HEAD), int(FrameType.USAGE), int(FrameType.END)
+_RELAY_NOTE = int(FrameType.RELAY_NOTE)
+"""As they are in a frame: this runs for every token."""
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class UsageNoted:
@@ -45,17 +49,18 @@ class ResponseWalker:
             transcript = self._transcript = Transcript(self.h, self._salt)
         noted = []
         for frame in self._splitter.feed(data):
-            if self.ended or frame.type == FrameType.RELAY_NOTE:
+            kind, flags, raw = frame
+            if self.ended or kind == _RELAY_NOTE:
                 raise MalformedFrame("the worker sent a frame that it may not send")
-            if frame.flags != (FINAL if frame.type == FrameType.END else 0):
+            if flags != (FINAL if kind == _END else 0):
                 raise MalformedFrame("the final mark belongs on the end frame alone")
-            if frame.type == FrameType.USAGE:
+            if kind == _USAGE:
                 noted.append(UsageNoted(frame.body, transcript.digest(), transcript.length))
-            elif frame.type == FrameType.END:
+            elif kind == _END:
                 self.ended = True
-            if frame.type != FrameType.HEAD:
+            if kind != _HEAD:
                 self.answered = True
-            transcript.add(frame.raw)
+            transcript.add(raw)
         if self.ended and self._splitter.pending:
             raise MalformedFrame("the answer goes on after its end")
         return noted

@@ -12,38 +12,24 @@ from bombyx.envelope.opener import (
 from bombyx.envelope.walker import ResponseWalker, UsageNoted
 
 
-class SealedPassage:
+class SealedPassage(ResponseWalker):
     """Ciphertext in, the same ciphertext out."""
 
-    __slots__ = ("_out", "_walker")
+    __slots__ = ("_out",)
 
     def __init__(self, h: bytes) -> None:
-        self._walker = ResponseWalker(h)
+        super().__init__(h)
         self._out: list[bytes] = []
-
-    @property
-    def answered(self) -> bool:
-        """Whether more than salt and head has come."""
-        return self._walker.answered
-
-    @property
-    def ended(self) -> bool:
-        """Whether the end frame has passed."""
-        return self._walker.ended
 
     def feed(self, data: bytes) -> list[UsageNoted]:
         """Walk over the bytes and keep them for the client."""
         self._out.append(data)
-        return self._walker.feed(data)
+        return super().feed(data)
 
     def take(self) -> bytes:
         """All that came since the last call."""
         out, self._out = self._out, []
         return out[0] if len(out) == 1 else b"".join(out)
-
-    def position(self) -> tuple[bytes, int]:
-        """Transcript so far."""
-        return self._walker.position()
 
 
 class BarePassage:

@@ -246,6 +246,7 @@ class Desk:
         """Tell the worker once the database has it for good."""
 
         def tell(done: "asyncio.Future[Settled]") -> None:
+            self._tasks.discard(done)
             if done.cancelled() or done.exception() is not None:
                 return
             outcome = done.result()
@@ -262,7 +263,7 @@ class Desk:
             elif outcome.disposition is not None:
                 self._ack(listed, _disposition(signed, outcome))
 
-        self._watch(settled)
+        self._tasks.add(settled)
         settled.add_done_callback(tell)
 
     def _watch(self, settled: "asyncio.Future[Settled]") -> None:

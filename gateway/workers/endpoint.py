@@ -153,12 +153,20 @@ class LinkEndpoint:
         _log.info("worker_linked", worker=listed.worker, models=list(listed.current))
         pinger = asyncio.create_task(self._ping(listed.link))
         try:
-            while True:
-                async with asyncio.timeout(SILENCE_SECONDS):
-                    data = await self._next()
-                listed.link.receive(data, time.monotonic_ns())
+            await self._listen(listed.link)
         finally:
             pinger.cancel()
+
+    async def _listen(self, link: WorkerLink) -> None:
+        """Take messages until the link is silent; the limit moves once a second at most."""
+        loop = asyncio.get_running_loop()
+        since = loop.time()
+        async with asyncio.timeout(SILENCE_SECONDS) as silence:
+            while True:
+                link.receive(await self._next(), time.monotonic_ns())
+                if (now := loop.time()) > since + 1:
+                    silence.reschedule(now + SILENCE_SECONDS)
+                    since = now
 
     async def _ping(self, link: WorkerLink) -> None:
         while True:

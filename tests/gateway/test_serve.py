@@ -17,6 +17,7 @@ from typing import Any
 import httpx2
 import openai
 import pytest
+import structlog
 
 import bombyx
 from bombyx.attestation.policy import ModelRules, Policy, SimulatedRules, render_policy
@@ -185,7 +186,10 @@ def test_a_gateway_without_policy_says_so(
     for name in [name for name in os.environ if name.startswith("BOMBYX_")]:
         monkeypatch.delenv(name)
     output._stdout.answered = False
-    assert main(["gateway", "--state", str(tmp_path), "--port", "0", "--json"]) == 1
+    try:
+        assert main(["gateway", "--state", str(tmp_path), "--port", "0", "--json"]) == 1
+    finally:
+        structlog.reset_defaults()  # the command logs to the stderr that this test has now
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "policy_error"
 
 

@@ -9,12 +9,15 @@ from typing import Any
 import httpx2
 import msgspec
 
+from bombyx import canonical
 from bombyx.attestation.directory import Directory
 from bombyx.attestation.keyset import keyset_digest
+from bombyx.envelope.documents import RelayNote
+from bombyx.envelope.frames import FrameSplitter, FrameType
 from bombyx.envelope.request import SealedRequest
 from gateway.metering.rows import StoredClaim, StoredReceipt
 from tests.network.harness import Network
-from tests.network.liar import Liar
+from tests.network.liar import Job, Liar
 from tests.network.requests import CHAT, SEALED, bearer, body, directory, http, seal
 
 
@@ -75,3 +78,26 @@ async def settled(net: Network, asked: Asked) -> StoredClaim:
         while not (claim := await claim_of(net, asked.c)).settled:
             await asyncio.sleep(0.01)
     return claim
+
+
+async def first_of(*liars: Liar) -> tuple[Liar, Job]:
+    """Who was asked, and what."""
+    tasks = {asyncio.create_task(one.job()): one for one in liars}
+    done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    (task,) = done
+    return tasks[task], task.result()
+
+
+def note_of(answer: httpx2.Response) -> RelayNote:
+    frames = FrameSplitter().feed(answer.content[32:])
+    assert frames[-1].type == FrameType.RELAY_NOTE
+    return canonical.decode(frames[-1].body, RelayNote)
+
+
+async def ended_open(net: Network, asked: Asked) -> None:
+    """The claim waits for the worker's word; nothing was taken."""
+    assert not (await claim_of(net, asked.c)).settled
+    assert await net.balance() == asked.before

@@ -140,12 +140,15 @@ async def test_worker_lost_before_the_answer_fails_over_and_is_billed_once(tmp_p
             client.chat.completions.create(model=MODEL, messages=ask("pace: 50\ncount: 20"))
         )
         async with asyncio.timeout(5):
-            while not net.context.runs.open_runs():
+            while not any(run.listed for run in net.context.runs.open_runs()):
                 await asyncio.sleep(0.01)
         (run,) = net.context.runs.open_runs()
         assert run.listed is not None
         lost = run.listed.worker
         victim = next(one for one in net.workers if one.worker.generations.current.worker == lost)
+        async with asyncio.timeout(5):
+            while not (await victim.engine.load()).running:
+                await asyncio.sleep(0.01)
         await victim.cut_link()
         answer = await task
         assert (answer.choices[0].message.content or "").split()[-1] == "20"
@@ -154,10 +157,13 @@ async def test_worker_lost_before_the_answer_fails_over_and_is_billed_once(tmp_p
         assert await net.context.store.billing_gap() == 0
         # The loser comes back with its aborted statement and is shown what won instead.
         gateway = net.context.gateway
+        c = bytes.fromhex(run.claim.c)
         async with asyncio.timeout(15):
+            # It may not even have written that statement yet.
+            while len(receipts := await net.context.store.receipts_of(c)) < 2:
+                await asyncio.sleep(0.05)
             while await victim.journal.undisposed(gateway):
                 await asyncio.sleep(0.05)
-        receipts = await net.context.store.receipts_of(bytes.fromhex(run.claim.c))
         judged = {one.worker: one.disposition.value for one in receipts}
         assert judged[lost] == "superseded"
         assert sorted(judged.values()) == ["billed", "superseded"]
