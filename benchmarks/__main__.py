@@ -1,6 +1,6 @@
 """`make bench`: a table for people, `--json FILE` for machines.
 
-python -m benchmarks [--rounds 3] [--json FILE] [--only client|relay]
+python -m benchmarks [--rounds 3] [--json FILE] [--only client|relay|worker]
 
 The last row is the yardstick: divide by it to compare runs of different hours or machines.
 """
@@ -11,12 +11,13 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks import client_seal, relay, yardstick
+from benchmarks import client_seal, relay, worker_token, yardstick
 
 TARGETS = {
     "client seals 4 KB to 3 candidates": 600,
     "sealed request, one frame": 220,
     "sealed stream, per token": 33,
+    "worker, per token besides the engine": 60,
 }
 
 
@@ -25,7 +26,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--only", choices=["client", "relay"])
+    parser.add_argument("--only", choices=["client", "relay", "worker"])
     arguments = parser.parse_args()
     rows: list[dict[str, object]] = []
     if arguments.only in (None, "client"):
@@ -34,6 +35,9 @@ def main() -> int:
         for case in relay.CASES:
             print(f"measuring: {case.name} …", file=sys.stderr)
             rows.append(relay.measure(case, rounds=arguments.rounds))
+    if arguments.only in (None, "worker"):
+        print("measuring: worker …", file=sys.stderr)
+        rows.append(worker_token.measure(rounds=arguments.rounds))
     rows.append(yardstick.measure())
     print(f"{'case':40} {'CPU us':>9} {'target':>8}  unit")
     for row in rows:
