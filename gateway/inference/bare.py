@@ -21,6 +21,7 @@ from bombyx.envelope.header import Candidate, Header, hash_header
 from bombyx.envelope.plaintext import PlaintextHead, pack
 from bombyx.envelope.request import auth_document, commitment, seal_frames
 from bombyx.errors import (
+    AlreadyAnswered,
     BadAnswer,
     BombyxError,
     EngineFailed,
@@ -39,8 +40,14 @@ from gateway.context import Context, unix_seconds
 from gateway.inference.answer import Answer, Phase
 from gateway.inference.dispatcher import Job, Target
 from gateway.inference.passages import BarePassage
+from gateway.inference.retries import Retry, bind, retry_of
 from gateway.inference.run import Run
-from gateway.inference.sealed import RETRY_AFTER_MS, leave, refuse_while_draining
+from gateway.inference.sealed import (
+    RETRY_AFTER_MS,
+    leave,
+    refuse_while_draining,
+    with_receipt,
+)
 from gateway.inference.stream import Watch, copy
 from gateway.inference.wire import (
     ClientGone,
@@ -78,9 +85,13 @@ async def serve_bare(context: Context, scope: Scope, receive: Receive, send: Sen
         path = scope["path"]
         body = admit(path, parse_body(raw))
         asked = request_head(path, body)
-        await _serve(context, _Request(key.account, path, body, asked), (receive, send, request_id))
+        retry = retry_of(scope, key.account, raw)
+        request = _Request(key.account, path, body, asked, retry)
+        await _serve(context, request, (receive, send, request_id))
     except ClientGone:
         return
+    except AlreadyAnswered as error:
+        await respond_error(send, await with_receipt(context, error), request_id=request_id)
     except BombyxError as error:
         await respond_error(send, error, request_id=request_id)
     except Exception as error:  # noqa: BLE001 - a boundary: a bug here is answered in our shape too
@@ -101,6 +112,7 @@ class _Request(msgspec.Struct, frozen=True):
     path: str
     body: dict[str, object]
     asked: RequestHead
+    retry: Retry | None
 
 
 _Wire = tuple[Receive, Send, bytes]
@@ -116,6 +128,8 @@ async def _serve(context: Context, request: _Request, wire: _Wire) -> None:
         if job is None:
             raise _shown(failure)
         begun = await context.dispatcher.begin(job)
+        if request.retry is not None:
+            await bind(context, request.retry, begun)
         run = begun.run
         watch = Watch(wire[0], partial(leave, run), context.dispatcher.alarms)
         try:

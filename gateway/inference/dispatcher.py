@@ -155,6 +155,10 @@ class Dispatcher:
         if isinstance(result, Conflict):
             raise earlier(result.stored, job.account, bytes.fromhex(claim.h))
 
+    def abandon(self, begun: Begun) -> None:
+        """A claimed request is not dispatched after all: settle it for nothing."""
+        self._give_up(begun.run)
+
     async def answer(self, begun: Begun) -> Answer:
         """Try candidates until one answers.
 

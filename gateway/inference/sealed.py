@@ -102,12 +102,12 @@ async def _run_or_join(
         stored = (await context.store.find_claims([head.c])).get(head.c)
         if stored is None:
             raise
-        raise await _with_receipt(context, earlier(stored, account, head.header.h)) from None
+        raise await with_receipt(context, earlier(stored, account, head.header.h)) from None
     except AlreadyAnswered as error:
-        raise await _with_receipt(context, error) from None
+        raise await with_receipt(context, error) from None
 
 
-async def _with_receipt(context: Context, error: BombyxError) -> BombyxError:
+async def with_receipt(context: Context, error: BombyxError) -> BombyxError:
     """The outcome of an earlier run, with its receipt where it has one."""
     if isinstance(error, AlreadyAnswered):
         for stored in await context.store.receipts_of(error.c):

@@ -167,6 +167,10 @@ class Credentials(Protocol):
         """Bind an `Idempotency-Key` to a claim on first use; what it stands for."""
         ...
 
+    async def rebind_retry(self, row: RetryKey, *, instead_of: bytes) -> bool:
+        """Bind it to another claim than `instead_of`; False when it no longer stands for that."""
+        ...
+
 
 class Audit(Protocol):
     """Queries that must always come out even."""

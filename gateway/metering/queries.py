@@ -165,6 +165,9 @@ BIND_RETRY = """
 INSERT INTO idempotency (account, key, body_digest, c, created_at)
 VALUES ($1, $2, $3, $4, NOW_MS) ON CONFLICT DO NOTHING
 """
+REBIND_RETRY = """
+UPDATE idempotency SET c = $4 WHERE account = $1 AND key = $2 AND c = $3 RETURNING c
+"""
 FIND_RETRY = "SELECT account, key, body_digest, c FROM idempotency WHERE account = $1 AND key = $2"
 
 # --- Accounts of settlements, and audit ----------------------------------------------------------

@@ -91,6 +91,11 @@ class SharedQueries(ABC):
         await self._read(queries.BIND_RETRY, row.account, row.key, row.body_digest, row.c)
         return RetryKey(*(await self._read(queries.FIND_RETRY, row.account, row.key))[0])
 
+    async def rebind_retry(self, row: RetryKey, *, instead_of: bytes) -> bool:
+        """Only where it still stands for `instead_of`."""
+        found = await self._read(queries.REBIND_RETRY, row.account, row.key, instead_of, row.c)
+        return bool(found)
+
     async def now_ms(self) -> int:
         """The database's clock."""
         return await self._number(queries.CLOCK)

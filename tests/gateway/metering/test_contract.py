@@ -358,7 +358,11 @@ class TestCredentials:
     async def test_a_retry_key_stands_for_its_first_request(self, store: Store) -> None:
         first = RetryKey("alice", "key", sha(1), sha("c", 1))
         assert await store.bind_retry(first) == first
-        assert await store.bind_retry(replace(first, c=sha("c", 2), body_digest=sha(2))) == first
+        second = replace(first, c=sha("c", 2))
+        assert await store.bind_retry(replace(second, body_digest=sha(2))) == first
+        assert not await store.rebind_retry(second, instead_of=sha("c", 3))
+        assert await store.rebind_retry(second, instead_of=first.c)
+        assert await store.bind_retry(first) == second
 
     async def test_unknown_keys_are_none(self, store: Store) -> None:
         assert await store.find_key(sha("none")) is None
