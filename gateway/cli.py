@@ -4,8 +4,10 @@ import asyncio
 import os
 import secrets
 import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import structlog
 import typer
@@ -15,8 +17,10 @@ from bombyx.errors import SetupError
 from bombyx.settings import load_settings, state_directory
 from gateway.accounts.repository import Accounts
 from gateway.database import check, create_engine, upgrade
+from gateway.metering.stores import open_store
 from gateway.settings import GatewaySettings
 
+T = TypeVar("T")
 OWNER_ONLY = 0o077
 """Files of the gateway (database, keys) are nobody else's to read."""
 
@@ -103,6 +107,33 @@ def db_check(
     Output(as_json=as_json).answer({"ok": True}, "the schema is this version's")
 
 
+@db.command("audit")
+def db_audit(
+    *, database_url: UrlOption = None, state: StateOption = None, as_json: JsonOption = False
+) -> None:
+    """Exit 0 when all money comes out even, else say where it does not."""
+    found = asyncio.run(_audit(_resolve(database_url, state)))
+    wrong = [name for name, value in found.items() if value]
+    if wrong:
+        raise SetupError("the books do not come out even: " + ", ".join(wrong))
+    Output(as_json=as_json).answer({"even": True}, "the books come out even")
+
+
+async def _audit(url: str) -> dict[str, object]:
+    """Each must be 0 or empty (SPEC 5, 6.9)."""
+    await check(url)
+    store = await open_store(url)
+    try:
+        return {
+            "ledger sum": await store.ledger_sum(),
+            "charges without a billed receipt": await store.billing_gap(),
+            "balances unlike their entries": await store.unposted(),
+            "accounts lent beyond their balance": await store.overcommitted(),
+        }
+    finally:
+        await store.close()
+
+
 @keys.command("create")
 def keys_create(
     *,
@@ -118,25 +149,21 @@ def keys_create(
     if scope not in {"inference", "admin"}:
         raise SetupError("the scope is inference or admin")
     url = _resolve(database_url, state)
-    document = asyncio.run(_create_key(url, name, account, credit_nano, scope))
+    document = asyncio.run(
+        _with_accounts(url, lambda of: _create_key(of, name, account, credit_nano, scope))
+    )
     Output(as_json=as_json).answer(document, document["api_key"])
 
 
 async def _create_key(
-    url: str, name: str, account: str | None, credit_nano: int, scope: str
+    accounts: Accounts, name: str, account: str | None, credit_nano: int, scope: str
 ) -> dict[str, Any]:
-    await check(url)
-    engine = create_engine(url)
-    try:
-        accounts = Accounts(engine)
-        owner = account or (await accounts.create(name)).id
-        if credit_nano:
-            await accounts.credit(owner, credit_nano, txn=f"admin_{secrets.token_hex(8)}")
-        record, key = await accounts.create_key(
-            owner, name=name, scope="admin" if scope == "admin" else "inference"
-        )
-    finally:
-        await engine.dispose()
+    owner = account or (await accounts.create(name)).id
+    if credit_nano:
+        await accounts.credit(owner, credit_nano, txn=f"admin_{secrets.token_hex(8)}")
+    record, key = await accounts.create_key(
+        owner, name=name, scope="admin" if scope == "admin" else "inference"
+    )
     return {
         "account": owner,
         "api_key": key.secret,
@@ -144,6 +171,60 @@ async def _create_key(
         "scope": record.scope,
         "credit_nano": str(credit_nano),
     }
+
+
+AccountOption = Annotated[str, typer.Option(help="The account that the keys belong to.")]
+
+
+@keys.command("list")
+def keys_list(
+    *,
+    account: AccountOption,
+    database_url: UrlOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The keys of an account; their secrets are not kept."""
+    found = asyncio.run(_with_accounts(_resolve(database_url, state), lambda of: of.keys(account)))
+    lines = [
+        "  ".join(
+            (
+                one.id,
+                f"{one.prefix}…",
+                one.scope,
+                "revoked" if one.revoked_at else "valid",
+                one.name,
+            )
+        )
+        for one in found
+    ]
+    Output(as_json=as_json).answer(
+        {"keys": [asdict(one) for one in found]}, *(lines or ["the account has no keys"])
+    )
+
+
+@keys.command("revoke")
+def keys_revoke(
+    key_id: Annotated[str, typer.Argument(help="As `keys list` shows it: key_….")],
+    *,
+    account: AccountOption,
+    database_url: UrlOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """End a key; running gateways refuse it within five seconds."""
+    url = _resolve(database_url, state)
+    asyncio.run(_with_accounts(url, lambda of: of.revoke_key(account, key_id)))
+    Output(as_json=as_json).answer({"revoked": key_id}, f"{key_id} is revoked")
+
+
+async def _with_accounts(url: str, work: Callable[[Accounts], Awaitable[T]]) -> T:
+    await check(url)
+    engine = create_engine(url)
+    try:
+        return await work(Accounts(engine))
+    finally:
+        await engine.dispose()
 
 
 def configure_logs() -> None:

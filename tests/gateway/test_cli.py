@@ -1,6 +1,7 @@
 """`bombyx db` and `bombyx keys`: what people type before the first request."""
 
 import asyncio
+import contextlib
 import json
 import sqlite3
 from pathlib import Path
@@ -135,3 +136,34 @@ def test_a_key_is_shown_to_people_as_it_is(state: Path, capsys: pytest.CaptureFi
     capsys.readouterr()
     assert main(["keys", "create"]) == 0
     assert capsys.readouterr().out.startswith("bx_live_")
+
+
+def test_a_key_is_listed_without_its_secret_and_can_be_revoked(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(capsys, "db", "upgrade")
+    made = run(capsys, "keys", "create", "--credit-nano", "5")[1]
+    code, listed = run(capsys, "keys", "list", "--account", made["account"])
+    assert code == 0
+    (key,) = listed["keys"]
+    assert (key["id"], key["revoked_at"]) == (made["key_id"], None)
+    assert made["api_key"] not in str(listed)
+    flags = ("keys", "revoke", made["key_id"], "--account", made["account"])
+    assert run(capsys, *flags) == (0, {"revoked": made["key_id"]})
+    after = run(capsys, "keys", "list", "--account", made["account"])[1]
+    assert after["keys"][0]["revoked_at"]
+    assert run(capsys, "keys", "revoke", "key_none", "--account", made["account"])[0] == 1
+
+
+def test_an_audit_tells_even_books_from_others(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(capsys, "db", "upgrade")
+    made = run(capsys, "keys", "create", "--credit-nano", "5")[1]
+    assert run(capsys, "db", "audit") == (0, {"even": True})
+    database = next(state.rglob("gateway.db"))
+    with contextlib.closing(sqlite3.connect(database)) as raw, raw:
+        raw.execute("UPDATE account SET posted = posted + 1 WHERE id = ?", (made["account"],))
+    code, told = run(capsys, "db", "audit")
+    assert code == 1
+    assert "balances unlike their entries" in told["error"]["message"]

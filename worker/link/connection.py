@@ -114,11 +114,6 @@ class Connection:
                 await self._send_all()
         await self._socket.close()
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether no request runs on this link."""
-        return not self._tasks
-
     async def drained(self) -> None:
         """Return when the requests of this link have ended."""
         if self._tasks:
