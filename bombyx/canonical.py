@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from bombyx.errors import NotCanonical
+from bombyx.forms import check_forms
 
 _encoder = msgspec.json.Encoder(order="sorted")
 
@@ -19,7 +20,13 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A document with a canonical form; optional fields default to `UNSET` and are then omitted."""
+    """A document with a canonical form; optional fields default to `UNSET` and are then omitted.
+
+    Raises `ValueError` for hex or decimal text that is not in its one spelling.
+    """
+
+    def __post_init__(self) -> None:
+        check_forms(self)
 
 
 def encode(document: Any) -> bytes:

@@ -17,7 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from bombyx.attestation.policy import Policy
 from bombyx.chat.body import CHAT_PATH
-from bombyx.errors import MethodNotAllowed
+from bombyx.errors import RequestError
 from gateway.accounts.key_ring import KeyRing, PayerBook
 from gateway.admin import endpoints as admin_endpoints
 from gateway.context import Context, unix_ms
@@ -27,19 +27,11 @@ from gateway.http import install_errors
 from gateway.identity import load_keys
 from gateway.inference.bare import serve_bare
 from gateway.inference.dispatcher import Dispatcher, Timeouts
+from gateway.inference.exchange import Budget, Exchange, new_request_id
 from gateway.inference.run import Runs
 from gateway.inference.sealed import SEALED_TYPE, serve_sealed
 from gateway.inference.sessions import Sessions
-from gateway.inference.wire import (
-    Budget,
-    Message,
-    Receive,
-    Scope,
-    Send,
-    media_type,
-    new_request_id,
-    respond_error,
-)
+from gateway.inference.wire import media_type
 from gateway.metering.clock import SystemClock
 from gateway.metering.meter import Meter
 from gateway.metering.stores import open_store
@@ -49,7 +41,7 @@ from gateway.settings import GatewaySettings
 from gateway.workers.archive import Archive
 from gateway.workers.deadline import Deadlines
 from gateway.workers.desk import Desk
-from gateway.workers.endpoint import serve_link
+from gateway.workers.endpoint import Message, Receive, Scope, Send, serve_link
 from gateway.workers.proof import Proofs
 from gateway.workers.registry import Registry
 
@@ -164,6 +156,12 @@ def build_app(context: Context) -> FastAPI:
         status = "draining" if context.draining else "ready"
         return JSONResponse({"status": status}, status_code=503 if context.draining else 200)
 
+    @app.post(CHAT_PATH, tags=["inference"])
+    async def infer() -> None:
+        """A chat completion, sealed or bare, told apart by the content type."""
+        # Served by `Front` before ASGI; what comes here asks to leave HTTP/1.1.
+        raise RequestError("this path speaks HTTP/1.1: send no `Upgrade` header")
+
     if context.settings.metrics:
 
         @app.get("/metrics", include_in_schema=False)
@@ -175,32 +173,29 @@ def build_app(context: Context) -> FastAPI:
 
 
 class Front:
-    """The outermost ASGI callable: hot paths first, FastAPI for the rest."""
+    """Where requests come in: hot paths as exchanges, all else as ASGI."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._app = build_app(context)
+        self.handlers = {path.encode(): self._infer for path in INFERENCE_PATHS}
+        """What `hot_protocol` takes past ASGI."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Dispatch on type, path and content type."""
+        """The ASGI side."""
         kind = scope["type"]
-        if kind == "http" and scope["path"] in INFERENCE_PATHS:
-            await self._infer(scope, receive, send)
-        elif kind == "websocket" and scope["path"].startswith(LINK_PREFIX):
+        if kind == "websocket" and scope["path"].startswith(LINK_PREFIX):
             await serve_link(self._context, receive, send)
         elif kind == "websocket":
             await send({"type": "websocket.close", "code": 4404, "reason": "no such path"})
         else:
             await self._app(scope, receive, _with_request_id(send))
 
-    async def _infer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] != "POST":
-            error = MethodNotAllowed("this path takes POST")
-            await respond_error(send, error, request_id=new_request_id())
-        elif media_type(scope) == SEALED_TYPE:
-            await serve_sealed(self._context, scope, receive, send)
+    async def _infer(self, exchange: Exchange) -> None:
+        if media_type(exchange.headers) == SEALED_TYPE:
+            await serve_sealed(self._context, exchange)
         else:
-            await serve_bare(self._context, scope, receive, send)
+            await serve_bare(self._context, exchange)
 
 
 def _with_request_id(send: Send) -> Send:

@@ -9,9 +9,9 @@ from bombyx.attestation.policy import Policy
 from gateway.accounts.key_ring import KeyRing, PayerBook
 from gateway.identity import GatewayKeys
 from gateway.inference.dispatcher import Dispatcher
+from gateway.inference.exchange import Budget
 from gateway.inference.run import Runs
 from gateway.inference.sessions import Sessions
-from gateway.inference.wire import Budget
 from gateway.metering.meter import Meter
 from gateway.metering.port import Store
 from gateway.metering.ticket import TicketBox

@@ -35,12 +35,12 @@ ContextDep = Annotated[Context, Depends(context_of)]
 
 async def any_key(request: Request, context: ContextDep) -> StoredKey:
     """An inference key; raises `Unauthenticated`."""
-    return await context.key_ring.authenticate(bearer(request.scope))
+    return await context.key_ring.authenticate(bearer(request.scope["headers"]))
 
 
 async def admin_key(request: Request, context: ContextDep) -> StoredKey:
     """An admin key; raises `Unauthenticated` or `Forbidden`."""
-    key = await context.key_ring.authenticate(bearer(request.scope))
+    key = await context.key_ring.authenticate(bearer(request.scope["headers"]))
     if key.scope != "admin":
         raise Forbidden("this needs an admin key")
     return key

@@ -18,6 +18,7 @@ from bombyx.attestation.policy import Policy, parse_policy
 from bombyx.errors import PolicyError, SetupError
 from gateway.app import LINK_PREFIX, Front, open_context
 from gateway.context import Context
+from gateway.protocol import hot_protocol
 from gateway.settings import GatewaySettings
 
 DRAIN_STEP_SECONDS = 0.05
@@ -107,7 +108,7 @@ def uvicorn_config(front: Front, *, grace_seconds: int) -> uvicorn.Config:
     return uvicorn.Config(
         front,
         loop="none",
-        http="httptools",
+        http=hot_protocol(front.handlers),
         ws="websockets-sansio",
         lifespan="off",
         access_log=False,

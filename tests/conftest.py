@@ -102,3 +102,8 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """A fresh database, once of each kind."""
     fixture = "sqlite_url" if request.param == "sqlite" else "postgres_url"
     return str(request.getfixturevalue(fixture))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """`spec` names the rules of SPEC.md that a test holds; tests/test_spec.py counts them."""
+    config.addinivalue_line("markers", "spec(*anchors): the rules of SPEC.md that this test holds")

@@ -3,7 +3,7 @@
 The gateway hashes every byte it receives, whether or not a client is still there to take it.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from bombyx.envelope.frames import FINAL, FrameSplitter, FrameType
 from bombyx.envelope.keys import SALT_BYTES
@@ -15,8 +15,7 @@ _RELAY_NOTE = int(FrameType.RELAY_NOTE)
 """As they are in a frame: this runs for every token."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class UsageNoted:
+class UsageNoted(NamedTuple):
     """A clear receipt as it passed, with hash and length of what the worker sent before it."""
 
     receipt: bytes

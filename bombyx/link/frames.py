@@ -64,17 +64,18 @@ def encode_link_frame(frame_type: int, stream: int, payload: bytes) -> bytes:
 class Reassembler:
     """Messages to frames; puts documents of stream 0 together."""
 
-    __slots__ = ("_partial",)
+    __slots__ = ("_held", "_partial")
 
     def __init__(self) -> None:
         self._partial: dict[int, bytearray] = {}
+        self._held = 0
 
     def split(self, message: bytes) -> list[LinkFrame]:
         """The frames of one message; raises `LinkError` when it breaks the format."""
         if len(message) > MAX_MESSAGE_BYTES:
             raise LinkError("a link message holds at most 64 KiB")
         frames: list[LinkFrame] = []
-        at, size = 0, len(message)
+        at, size, partial = 0, len(message), self._partial
         while at < size:
             if size - at < HEAD_BYTES:
                 raise LinkError("a link frame is torn")
@@ -84,7 +85,7 @@ class Reassembler:
                 raise LinkError("the length of a link frame is wrong")
             payload = message[at : at + length]
             at += length
-            if frame_type & MORE or frame_type in self._partial:
+            if frame_type & MORE or frame_type in partial:
                 self._collect(frames, frame_type, stream, payload)
             elif frame_type not in _KNOWN:
                 raise LinkError(f"there is no link frame type {frame_type}")
@@ -100,8 +101,10 @@ class Reassembler:
             raise LinkError("only documents of the link itself span frames")
         whole = self._partial.setdefault(kind, bytearray())
         whole += payload
-        if len(whole) > MAX_DOCUMENT_BYTES:
-            raise LinkError("a link document is longer than 2 MiB")
+        self._held += len(payload)  # of all of them, since who is not known yet may begin each type
+        if self._held > MAX_DOCUMENT_BYTES:
+            raise LinkError("unfinished link documents are longer than 2 MiB")
         if not frame_type & MORE:
             del self._partial[kind]
+            self._held -= len(whole)
             frames.append(LinkFrame(kind, stream, bytes(whole)))

@@ -10,6 +10,7 @@ from collections import deque
 
 from bombyx.errors import LinkError
 from bombyx.link.frames import (
+    HEAD,
     HEAD_BYTES,
     MAX_MESSAGE_BYTES,
     MAX_PAYLOAD_BYTES,
@@ -28,6 +29,8 @@ MAX_DEBT_BYTES = 2**20 + 2**13
 """One sealed frame and its link heads: how far below zero a stream's credit may go."""
 MAX_CREDIT_BYTES = 2**31
 _U32 = struct.Struct(">I")
+_DATA, _CREDIT, _OPEN = int(LinkType.DATA), int(LinkType.CREDIT), int(LinkType.OPEN)
+"""As they are in a frame: comparing with members of an enumeration costs more than the rest."""
 
 
 class Mux:
@@ -58,10 +61,6 @@ class Mux:
         self._credit.pop(stream, None)
         self._window.pop(stream, None)
         self._owed.pop(stream, None)
-
-    def is_open(self, stream: int) -> bool:
-        """Whether the stream is known and not closed."""
-        return stream in self._credit
 
     def writable(self, stream: int) -> bool:
         """Whether the stream may hand over one more sealed frame now."""
@@ -117,7 +116,7 @@ class Mux:
         """The frames of a message but credits, which are taken here; raises `LinkError`."""
         frames = []
         for frame in self._reassembler.split(message):
-            if frame.type == LinkType.DATA:
+            if frame.type == _DATA:
                 window = self._window.get(frame.stream)
                 if window is None:
                     continue  # late data of a stream that was closed here
@@ -125,10 +124,10 @@ class Mux:
                 if window < -MAX_DEBT_BYTES:
                     raise LinkError("a stream was sent beyond its credit")
                 self._window[frame.stream] = window
-            elif frame.type == LinkType.CREDIT:
+            elif frame.type == _CREDIT:
                 self._take_credit(frame)
                 continue
-            elif frame.type == LinkType.OPEN:
+            elif frame.type == _OPEN:
                 self.open(frame.stream)  # here, since its data may follow in the same message
             frames.append(frame)
         return frames
@@ -144,17 +143,15 @@ class Mux:
             return b"".join(parts)
         while self._turns:
             stream = self._turns[0]
-            queue = self._queues.get(stream)
-            if not queue:
-                self._turns.popleft()
-                self._queues.pop(stream, None)
-                continue
-            if HEAD_BYTES + len(queue[0][1]) > room:
+            queue = self._queues[stream]
+            taken = _take_turn(stream, queue, parts, room)
+            if queue and not taken:
                 break
-            frame_type, payload = queue.popleft()
-            parts.append(encode_link_frame(frame_type, stream, payload))
-            room -= HEAD_BYTES + len(payload)
+            room -= taken
             self._turns.rotate(-1)
+            if not queue:
+                self._turns.pop()
+                del self._queues[stream]
         return b"".join(parts)
 
     def _enqueue(self, stream: int, frame_type: int, payload: bytes) -> None:
@@ -174,3 +171,29 @@ class Mux:
         if credit + more > MAX_CREDIT_BYTES:
             raise LinkError("more credit than a stream can use")
         self._credit[frame.stream] = credit + more
+
+
+def _take_turn(stream: int, queue: deque[tuple[int, bytes]], parts: list[bytes], room: int) -> int:
+    """Move what a stream may send in one turn into `parts`; the bytes it takes of `room`.
+
+    Data that was handed over in small pieces leaves as one frame: every frame costs its reader.
+    """
+    taken, turn = 0, TURN_BYTES
+    while queue:
+        frame_type, payload = queue[0]
+        size = len(payload)
+        if taken + HEAD_BYTES + size > room or (taken and size > turn):
+            break
+        queue.popleft()
+        head_at = len(parts)
+        parts += (b"", payload)  # the head is written when the size is known
+        while frame_type == _DATA and queue and queue[0][0] == _DATA:
+            more = len(queue[0][1])
+            if size + more > turn or taken + HEAD_BYTES + size + more > room:
+                break
+            parts.append(queue.popleft()[1])
+            size += more
+        parts[head_at] = HEAD.pack(frame_type, stream, size)
+        taken += HEAD_BYTES + size
+        turn -= size
+    return taken

@@ -7,8 +7,8 @@ the last attempt is also the one that answered.
 The values are structs of msgspec, which a request makes at a fraction of a frozen dataclass's cost.
 """
 
-from collections.abc import Mapping
 from enum import StrEnum
+from operator import attrgetter
 
 import msgspec
 
@@ -117,26 +117,23 @@ def _attempt_of(statement: Statement, claim: Claim) -> Attempt:
     raise InvalidStatement("worker_or_ticket")
 
 
+_FIXED_BY_CLAIM = (
+    "c", "h", "id", "payer", "gateway", "tier", "model", "fee_bps", "req_ct_hash",
+)  # fmt: skip
+_FIXED_BY_ATTEMPT = ("offer", "prices", "weights", "engine")
+_of_claim = attrgetter(*_FIXED_BY_CLAIM)
+_of_attempt = attrgetter(*_FIXED_BY_ATTEMPT)
+
+
 def _same(statement: Statement, claim: Claim, attempt: Attempt) -> None:
     """Each field that the claim or the attempt fixes."""
-    fixed: Mapping[str, object] = {
-        "c": claim.c,
-        "h": claim.h,
-        "id": claim.id,
-        "payer": claim.payer,
-        "gateway": claim.gateway,
-        "tier": claim.tier,
-        "model": claim.model,
-        "fee_bps": claim.fee_bps,
-        "req_ct_hash": claim.req_ct_hash,
-        "offer": attempt.offer,
-        "prices": attempt.prices,
-        "weights": attempt.weights,
-        "engine": attempt.engine,
-    }
-    for name, value in fixed.items():
-        if getattr(statement, name) != value:
-            raise InvalidStatement(name)
+    if _of_claim(statement) == _of_claim(claim) and _of_attempt(statement) == _of_attempt(attempt):
+        return
+    fixed: list[tuple[object, str]] = [(claim, name) for name in _FIXED_BY_CLAIM]
+    fixed += [(attempt, name) for name in _FIXED_BY_ATTEMPT]
+    raise InvalidStatement(
+        next(name for by, name in fixed if getattr(statement, name) != getattr(by, name))
+    )
 
 
 def _check_caps(statement: Statement, claim: Claim) -> None:
@@ -173,24 +170,3 @@ def judge(statement: Statement, claim: Claim, *, attempt: Attempt, now_ms: int) 
     if now_ms > claim.deadline_ms:
         return Verdict(Outcome.EXPIRED)
     return Verdict(Outcome.BILLED, Nano(int(statement.charge_nano)))
-
-
-def judge_settled(
-    statement_hash: str,
-    settled_by: str | None,
-    *,
-    now_ms: int,
-    claim: Claim,
-    attempt: Attempt | None = None,
-) -> Verdict:
-    """The disposition of a statement whose claim is settled already.
-
-    After the deadline a winner's later statement has expired, also where a partial of its own was
-    promoted (SPEC 6.7). Without `attempt` the statement is taken for the winner's.
-    """
-    if settled_by == statement_hash:
-        return Verdict(Outcome.BILLED)
-    lost = attempt is not None and attempt != claim.winner
-    if now_ms > claim.deadline_ms and not lost:
-        return Verdict(Outcome.EXPIRED)
-    return Verdict(Outcome.SUPERSEDED)

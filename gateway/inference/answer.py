@@ -18,18 +18,17 @@ MAX_KEPT_BYTES = 8 * 2**20
 """Longer answers are not kept for a repetition: what all readers took is dropped (SPEC 14.2)."""
 
 
-class Reader:
-    """How far one client's connection is, in chunks."""
+class Reader(Protocol):
+    """Who shows an answer to one client."""
 
-    __slots__ = ("at",)
+    @property
+    def at(self) -> int:
+        """How many chunks the client has taken."""
+        ...
 
-    def __init__(self) -> None:
-        self.at = 0
-
-    def take(self, chunks: list[bytes]) -> bytes:
-        """All that came since the last time."""
-        at, self.at = self.at, len(chunks)
-        return chunks[at] if at == self.at - 1 else b"".join(chunks[at:])
+    def pump(self) -> None:
+        """Look at the answer again: it went on, or is over."""
+        ...
 
 
 class Passage(Protocol):
@@ -119,7 +118,7 @@ class Answer:
             self.size += len(chunk)
         if passage.ended:
             self.on_over(None)
-        elif self._waiters:
+        else:
             self._wake()
 
     def credit(self, received: int) -> int:
@@ -165,10 +164,13 @@ class Answer:
         await waiter
 
     def _wake(self) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        for reader in self.readers:
+            reader.pump()
+        if self._waiters:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
 
 
 def _nothing(_answer: Answer) -> None:

@@ -39,6 +39,7 @@ from bombyx.signing import Kind
 from gateway.context import Context, unix_seconds
 from gateway.inference.answer import Answer, Phase
 from gateway.inference.dispatcher import Job, Target
+from gateway.inference.exchange import ClientGone, Exchange
 from gateway.inference.passages import BarePassage
 from gateway.inference.retries import Retry, bind, retry_of
 from gateway.inference.run import Run
@@ -48,17 +49,11 @@ from gateway.inference.sealed import (
     refuse_while_draining,
     with_receipt,
 )
-from gateway.inference.stream import Watch, copy
+from gateway.inference.stream import Pipe
 from gateway.inference.wire import (
-    ClientGone,
     NotRun,
-    Receive,
-    Scope,
-    Send,
     bearer,
     media_type,
-    new_request_id,
-    read_body,
     respond_error,
     respond_unforeseen,
 )
@@ -72,36 +67,34 @@ MAX_ATTEMPTS = 3
 _ID_BYTES = 16
 
 
-async def serve_bare(context: Context, scope: Scope, receive: Receive, send: Send) -> None:
+async def serve_bare(context: Context, exchange: Exchange) -> None:
     """One bare request, from the key check to the last byte."""
-    request_id = new_request_id()
     size = 0
     try:
-        key = await context.key_ring.authenticate(bearer(scope))
-        _check_type(scope)
+        key = await context.key_ring.authenticate(bearer(exchange.headers))
+        _check_type(exchange)
         limit = context.settings.max_request_mb * 2**20
-        raw = await read_body(receive, limit=limit, budget=context.budget)
+        raw = await exchange.read(limit=limit, budget=context.budget)
         size = len(raw)
-        path = scope["path"]
+        path = exchange.path
         body = admit(path, parse_body(raw))
         asked = request_head(path, body)
-        retry = retry_of(scope, key.account, raw)
-        request = _Request(key.account, path, body, asked, retry)
-        await _serve(context, request, (receive, send, request_id))
+        retry = retry_of(exchange, key.account, raw)
+        await _serve(context, _Request(key.account, path, body, asked, retry), exchange)
     except ClientGone:
         return
     except AlreadyAnswered as error:
-        await respond_error(send, await with_receipt(context, error), request_id=request_id)
+        respond_error(exchange, await with_receipt(context, error))
     except BombyxError as error:
-        await respond_error(send, error, request_id=request_id)
+        respond_error(exchange, error)
     except Exception as error:  # noqa: BLE001 - a boundary: a bug here is answered in our shape too
-        await respond_unforeseen(send, error, request_id=request_id)
+        respond_unforeseen(exchange, error)
     finally:
         context.budget.give(size)
 
 
-def _check_type(scope: Scope) -> None:
-    if media_type(scope) != JSON_TYPE:
+def _check_type(exchange: Exchange) -> None:
+    if media_type(exchange.headers) != JSON_TYPE:
         raise WrongMediaType("send application/json, or application/vnd.bombyx.sealed")
 
 
@@ -115,10 +108,7 @@ class _Request(msgspec.Struct, frozen=True):
     retry: Retry | None
 
 
-_Wire = tuple[Receive, Send, bytes]
-
-
-async def _serve(context: Context, request: _Request, wire: _Wire) -> None:
+async def _serve(context: Context, request: _Request, exchange: Exchange) -> None:
     """Try workers in turn; each attempt is a claim of its own, since its commitment is new."""
     refuse_while_draining(context)
     tried: set[str] = set()
@@ -131,20 +121,22 @@ async def _serve(context: Context, request: _Request, wire: _Wire) -> None:
         if request.retry is not None:
             await bind(context, request.retry, begun)
         run = begun.run
-        watch = Watch(wire[0], partial(leave, run), context.dispatcher.alarms)
+        exchange.watch(partial(leave, run))
         try:
+            if not run.readers:
+                context.dispatcher.abandon(begun)
+                return
             answer = await context.dispatcher.answer(begun)
         except (NotRun, RemoteError) as error:
-            if error.status == HTTPStatus.BAD_REQUEST or watch.gone:
+            if error.status == HTTPStatus.BAD_REQUEST or exchange.disconnected:
                 raise
             failure = error
         else:
             # From here on it is billed as signed: no other worker is asked.
-            await _respond(run, answer, request, watch, wire)
+            await _respond(run, answer, request, exchange)
             return
         finally:
-            watch.stop()
-            if not watch.gone:
+            if not exchange.disconnected:
                 run.readers -= 1
             context.dispatcher.finish(run)
     raise _shown(failure)
@@ -240,30 +232,28 @@ def _seal(context: Context, request: _Request, listed: Listed, quote: Quote) -> 
     return Job(request.account, claim, hashed.raw, auth, frames, asked.stream, [target])
 
 
-async def _respond(run: Run, answer: Answer, request: _Request, watch: Watch, wire: _Wire) -> None:
+async def _respond(run: Run, answer: Answer, request: _Request, exchange: Exchange) -> None:
     """Plain text to the client: as it comes for a stream, whole otherwise."""
-    _, send, request_id = wire
     passage = answer.passage
     if not isinstance(passage, BarePassage) or passage.head is None or run.listed is None:
         raise EngineFailed("the worker's answer had no head")
+    status = passage.head.status
     headers = [
         (b"content-type", _content_type(passage.head)),
-        (b"x-request-id", request_id),
         (b"x-bombyx-tier", b"bare"),
         (b"x-bombyx-id", run.claim.id.encode()),
         (b"x-bombyx-worker", run.listed.worker.encode()),
     ]
     consumed = partial(run.listed.link.consumed, answer)
-    start = {"type": "http.response.start", "status": passage.head.status, "headers": headers}
-    if request.asked.stream and passage.head.status == HTTPStatus.OK:
-        await send({**start, "headers": [*headers, (b"cache-control", b"no-cache")]})
-        rest = await copy(answer, send, watch=watch, consumed=consumed)
+    if request.asked.stream and status == HTTPStatus.OK:
+        exchange.begin(status, [*headers, (b"cache-control", b"no-cache")])
+        rest = await Pipe(answer, exchange, consumed).run()
         if rest is not None:
-            await send({"type": "http.response.body", "body": rest + _tail(answer, passage)})
+            exchange.end(rest + _tail(answer, passage))
         return
-    body = await _whole(answer, passage, watch, consumed)
-    await send({**start, "headers": [*headers, (b"content-length", b"%d" % len(body))]})
-    await send({"type": "http.response.body", "body": body})
+    body = await _whole(answer, passage, exchange, consumed)
+    exchange.begin(status, headers)
+    exchange.end(body)
 
 
 def _content_type(head: ResponseHead) -> bytes:
@@ -282,9 +272,11 @@ def _tail(answer: Answer, passage: BarePassage) -> bytes:
 
 
 async def _whole(
-    answer: Answer, passage: BarePassage, watch: Watch, consumed: Callable[[int], None]
+    answer: Answer, passage: BarePassage, exchange: Exchange, consumed: Callable[[int], None]
 ) -> bytes:
-    while answer.phase is not Phase.OVER and not watch.gone and answer.size <= MAX_WHOLE_BYTES:
+    while not (answer.phase is Phase.OVER or exchange.disconnected):
+        if answer.size > MAX_WHOLE_BYTES:
+            break
         if more := answer.credit(answer.received):
             consumed(more)
         await answer.changed()

@@ -23,7 +23,6 @@ from bombyx.errors import (
     InProgress,
     LinkLost,
     NoCandidate,
-    RelayInterrupted,
     RemoteError,
 )
 from bombyx.link.documents import SignedRefusal
@@ -127,7 +126,9 @@ class Dispatcher:
             await self._claim(run, job, attempt)
         except BaseException as error:
             self._runs.remove(run)
-            run.decide(error if isinstance(error, BombyxError) else _stopped())
+            if isinstance(error, BombyxError):
+                run.decide(error)
+            run.give_up()
             raise
         return Begun(run, job, target, attempt)
 
@@ -266,7 +267,7 @@ class Dispatcher:
 
     def finish(self, run: Run) -> None:
         """A reader is done; after the last one a sealed answer is kept for a repetition."""
-        run.decide(_stopped())
+        run.give_up()
         if run.readers > 0 or self._runs.get(run.claim.c) is not run or run.ended_at is not None:
             return
         if run.claim.tier == "sealed":
@@ -348,10 +349,6 @@ def earlier(stored: StoredClaim, account: str, h: bytes) -> BombyxError:
     if not stored.settled:
         return InProgress("the same request runs elsewhere: ask for its receipt")
     return AlreadyAnswered("the request was run before: ask for its receipt", c=stored.c)
-
-
-def _stopped() -> BombyxError:
-    return RelayInterrupted("the gateway gave the request up")
 
 
 def _attempt_row(c: str, attempt: Attempt) -> AttemptRow:

@@ -10,7 +10,7 @@ from hashlib import sha256
 from bombyx.errors import BombyxError, IdempotencyConflict, RequestError
 from gateway.context import Context
 from gateway.inference.dispatcher import Begun, earlier
-from gateway.inference.wire import Scope, header
+from gateway.inference.exchange import Exchange
 from gateway.metering.rows import RetryKey
 
 MAX_KEY = 255
@@ -26,15 +26,15 @@ class Retry:
     own: set[bytes] = field(default_factory=set)
 
 
-def retry_of(scope: Scope, account: str, body: bytes) -> Retry | None:
+def retry_of(exchange: Exchange, account: str, body: bytes) -> Retry | None:
     """The request's `Idempotency-Key`, None without one; raises `RequestError` for a bad one."""
-    raw = header(scope, b"idempotency-key")
+    raw = exchange.header(b"idempotency-key")
     if not raw:
         return None
     key = raw.decode("latin-1")
     if len(key) > MAX_KEY or not (key.isascii() and key.isprintable()):
         raise RequestError("an Idempotency-Key has up to 255 printable characters")
-    return Retry(account, key, sha256(scope["path"].encode() + b"\0" + body).digest())
+    return Retry(account, key, sha256(exchange.path.encode() + b"\0" + body).digest())
 
 
 async def bind(context: Context, retry: Retry, begun: Begun) -> None:

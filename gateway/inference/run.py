@@ -6,11 +6,10 @@ ciphertext for a while after its end; it is never run twice.
 
 import asyncio
 from collections import OrderedDict
-from dataclasses import dataclass, field
 
 import msgspec
 
-from bombyx.errors import BombyxError
+from bombyx.errors import BombyxError, RelayInterrupted
 from bombyx.link.documents import SignedRefusal
 from bombyx.money.settlement import Claim
 from gateway.inference.answer import Answer, Phase
@@ -20,19 +19,33 @@ from gateway.workers.registry import Listed
 KEEP_SECONDS = 300
 
 
-@dataclass(slots=True, eq=False)
 class Run:
     """One claimed request and the attempt that answers it."""
 
-    account: str
-    claim: Claim
-    answer: Answer | None = None
-    listed: Listed | None = None
-    refusals: list[SignedRefusal] = field(default_factory=list)
-    readers: int = 1
-    ended_at: float | None = None
-    failure: BombyxError | None = None
-    _decided: asyncio.Event = field(default_factory=asyncio.Event)
+    __slots__ = (
+        "_decided",
+        "_waiters",
+        "account",
+        "answer",
+        "claim",
+        "ended_at",
+        "failure",
+        "listed",
+        "readers",
+        "refusals",
+    )
+
+    def __init__(self, account: str, claim: Claim) -> None:
+        self.account = account
+        self.claim = claim
+        self.answer: Answer | None = None
+        self.listed: Listed | None = None
+        self.refusals: list[SignedRefusal] = []
+        self.readers = 1
+        self.ended_at: float | None = None
+        self.failure: BombyxError | None = None
+        self._decided = False
+        self._waiters: list[asyncio.Future[None]] = []
 
     @property
     def h(self) -> str:
@@ -46,13 +59,25 @@ class Run:
 
     def decide(self, failure: BombyxError | None = None) -> None:
         """One attempt answers, or none will: whoever joined may go on."""
-        if not self._decided.is_set():
-            self.failure = failure
-            self._decided.set()
+        if self._decided:
+            return
+        self._decided = True
+        self.failure = failure
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def give_up(self) -> None:
+        """Nobody answers any more: whoever still waits is told."""
+        if not self._decided:
+            self.decide(RelayInterrupted("the gateway gave the request up"))
 
     async def decided(self) -> Answer:
         """The attempt that answers; raises what the first request was told when none does."""
-        await self._decided.wait()
+        if not self._decided:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
         if self.failure is not None:
             raise self.failure
         if self.answer is None:

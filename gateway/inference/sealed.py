@@ -24,21 +24,12 @@ from bombyx.units import Nano
 from gateway.context import Context, unix_seconds
 from gateway.inference.answer import Answer, Phase
 from gateway.inference.dispatcher import Job, Target, earlier
+from gateway.inference.exchange import ClientGone, Exchange
 from gateway.inference.passages import SealedPassage
 from gateway.inference.relay_note import note_frame
 from gateway.inference.run import Kept, Run
-from gateway.inference.stream import Watch, copy
-from gateway.inference.wire import (
-    ClientGone,
-    Receive,
-    Scope,
-    Send,
-    bearer,
-    new_request_id,
-    read_body,
-    respond_error,
-    respond_unforeseen,
-)
+from gateway.inference.stream import Pipe
+from gateway.inference.wire import bearer, respond_error, respond_unforeseen
 from gateway.metering.rows import Disposition
 
 SEALED_TYPE = b"application/vnd.bombyx.sealed"
@@ -52,51 +43,49 @@ _STREAM_HEADERS = (
 )
 
 
-async def serve_sealed(context: Context, scope: Scope, receive: Receive, send: Send) -> None:
+async def serve_sealed(context: Context, exchange: Exchange) -> None:
     """One sealed request, from the key check to the last frame."""
-    request_id = new_request_id()
-    budget, size = context.budget, 0
+    size = 0
     try:
-        key = await context.key_ring.authenticate(bearer(scope))
+        key = await context.key_ring.authenticate(bearer(exchange.headers))
         limit = context.settings.max_request_mb * 2**20
-        body = await read_body(receive, limit=limit, budget=budget)
+        body = await exchange.read(limit=limit, budget=context.budget)
         size = len(body)
         head, frames = parse_request(body)
-        check_header(context, head.header, scope["path"])
-        await _run_or_join(context, head, frames, key.account, (receive, send, request_id))
+        check_header(context, head.header, exchange.path)
+        await _run_or_join(context, head, frames, account=key.account, exchange=exchange)
     except ClientGone:
         return
     except BombyxError as error:
-        await respond_error(send, error, request_id=request_id)
+        respond_error(exchange, error)
     except Exception as error:  # noqa: BLE001 - a boundary: a bug here is answered in our shape too
-        await respond_unforeseen(send, error, request_id=request_id)
+        respond_unforeseen(exchange, error)
     finally:
-        budget.give(size)
-
-
-_Wire = tuple[Receive, Send, bytes]
+        context.budget.give(size)
 
 
 async def _run_or_join(
-    context: Context, head: RequestHead, frames: bytes, account: str, wire: _Wire
+    context: Context, head: RequestHead, frames: bytes, *, account: str, exchange: Exchange
 ) -> None:
     """One run for a commitment, however often and at once its bytes come."""
     c = head.c.hex()
-    if context.runs.get(c) is None:
+    running = context.runs.get(c)
+    if running is None:
         check_issued_at(head.header.header.issued_at, unix_seconds())
         await context.payers.check(head.header.header.payer, account)
-    running = context.runs.get(c)  # asked again: another connection may have come meanwhile
+        running = context.runs.get(c)  # another connection may have come meanwhile
     if running is not None:
         if (running.account, running.h) != (account, head.header.h.hex()):
             raise CommitmentConflict("the commitment is claimed for another request")
-        await (
-            _repeat(running, wire) if isinstance(running, Kept) else _join(context, running, wire)
-        )
+        if isinstance(running, Kept):
+            _repeat(running, exchange)
+        else:
+            await _join(context, running, exchange)
         return
     refuse_while_draining(context)
     try:
         check_fee(context, head.header)
-        await _serve(context, sealed_job(context, head, frames, account), wire)
+        await _serve(context, sealed_job(context, head, frames, account), exchange)
     except (NoCandidate, WrongFee):
         # A client seals anew after these, so they must not hide that the request ran before.
         stored = (await context.store.find_claims([head.c])).get(head.c)
@@ -122,64 +111,57 @@ def refuse_while_draining(context: Context) -> None:
         raise Draining("this gateway is stopping: try again", retry_after_ms=RETRY_AFTER_MS)
 
 
-async def _serve(context: Context, job: Job, wire: _Wire) -> None:
-    begun = await context.dispatcher.begin(job)
+async def _serve(context: Context, job: Job, exchange: Exchange) -> None:
+    dispatcher = context.dispatcher
+    begun = await dispatcher.begin(job)
     run = begun.run
-    watch = Watch(wire[0], partial(leave, run), context.dispatcher.alarms)
+    exchange.watch(partial(leave, run))
     try:
-        answer = await context.dispatcher.answer(begun)
-        await _stream(run, answer, watch, wire)
+        if run.readers:
+            await _stream(run, await dispatcher.answer(begun), exchange)
+        else:
+            dispatcher.abandon(begun)
     finally:
-        watch.stop()
-        if not watch.gone:
+        if not exchange.disconnected:
             run.readers -= 1
-        context.dispatcher.finish(run)
+        dispatcher.finish(run)
 
 
-async def _join(context: Context, run: Run, wire: _Wire) -> None:
+async def _join(context: Context, run: Run, exchange: Exchange) -> None:
     """The same bytes again: read the running answer from its first frame."""
     if not run.joinable:
         raise InProgress("the same request runs, and its answer is too long to be joined")
     run.readers += 1
-    watch = Watch(wire[0], partial(leave, run), context.dispatcher.alarms)
+    exchange.watch(partial(leave, run))
     try:
-        await _stream(run, await run.decided(), watch, wire)
+        await _stream(run, await run.decided(), exchange)
     finally:
-        watch.stop()
-        if not watch.gone:
+        if not exchange.disconnected:
             run.readers -= 1
         context.dispatcher.finish(run)
 
 
-async def _repeat(kept: Kept, wire: _Wire) -> None:
+def _repeat(kept: Kept, exchange: Exchange) -> None:
     """The same bytes again after the end: the kept answer as a whole."""
-    _, send, request_id = wire
-    await _start(send, request_id, id=kept.id, worker=kept.worker)
-    await send({"type": "http.response.body", "body": b"".join(kept.body)})
+    _begin(exchange, id=kept.id, worker=kept.worker)
+    exchange.end(b"".join(kept.body))
 
 
-async def _stream(run: Run, answer: Answer, watch: Watch, wire: _Wire) -> None:
+async def _stream(run: Run, answer: Answer, exchange: Exchange) -> None:
     """Frames to one client; a broken answer ends with a note, never with a bare close."""
-    _, send, request_id = wire
     listed = run.listed
     if listed is None or not answer.answered:
         raise answer.failure or RelayInterrupted("the worker gave the request up")
-    await _start(send, request_id, id=run.claim.id, worker=listed.worker)
+    _begin(exchange, id=run.claim.id, worker=listed.worker)
     consumed: Callable[[int], None] = partial(listed.link.consumed, answer)
-    rest = await copy(answer, send, watch=watch, consumed=consumed)
+    rest = await Pipe(answer, exchange, consumed).run()
     if rest is not None:
-        tail = b"" if answer.passage.ended else note_frame(answer.failure)
-        await send({"type": "http.response.body", "body": rest + tail})
+        exchange.end(rest if answer.passage.ended else rest + note_frame(answer.failure))
 
 
-async def _start(send: Send, request_id: bytes, *, id: str, worker: str) -> None:  # noqa: A002 - SPEC
-    headers = [
-        *_STREAM_HEADERS,
-        (b"x-request-id", request_id),
-        (b"x-bombyx-id", id.encode()),
-        (b"x-bombyx-worker", worker.encode()),
-    ]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
+def _begin(exchange: Exchange, *, id: str, worker: str) -> None:  # noqa: A002 - SPEC
+    named = ((b"x-bombyx-id", id.encode()), (b"x-bombyx-worker", worker.encode()))
+    exchange.begin(200, [*_STREAM_HEADERS, *named])
 
 
 def leave(run: Run) -> None:

@@ -3,62 +3,59 @@
 import asyncio
 from collections.abc import Callable
 
-from gateway.inference.alarms import Alarms
-from gateway.inference.answer import Answer, Phase, Reader
-from gateway.inference.wire import Receive, Send
-
-WATCH_AFTER_SECONDS = 0.05
-"""When to start listening for a hang-up: a task that most short answers never need."""
+from gateway.inference.answer import Answer, Phase
+from gateway.inference.exchange import Exchange
 
 
-class Watch:
-    """Notices that the client hung up."""
+class Pipe:
+    """Moves an answer's chunks to one client as they come, without waking a task for each."""
 
-    def __init__(self, receive: Receive, on_gone: Callable[[], None], alarms: Alarms) -> None:
-        self._receive = receive
-        self._on_gone = on_gone
-        self._task: asyncio.Task[None] | None = None
-        self._alarm = alarms.after(WATCH_AFTER_SECONDS, self._start)
-        self.gone = False
+    __slots__ = ("_answer", "_at", "_consumed", "_done", "_exchange")
 
-    def stop(self) -> None:
-        """Listen no longer."""
-        self._alarm.clear()
-        if self._task is not None:
-            self._task.cancel()
+    def __init__(self, answer: Answer, exchange: Exchange, consumed: Callable[[int], None]) -> None:
+        self._answer = answer
+        self._exchange = exchange
+        self._consumed = consumed
+        self._at = 0
+        self._done: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
 
-    def _start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._listen())
+    @property
+    def at(self) -> int:
+        """How many chunks the client has taken."""
+        return self._at
 
-    async def _listen(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self.gone = True
-        self._on_gone()
+    async def run(self) -> bytes | None:
+        """Until the answer is over or the client gone (None).
 
+        Returns what is left to send: the last piece is the caller's, who may have more to say.
+        """
+        self._answer.readers.append(self)
+        self._exchange.on_room = self.pump
+        self.pump()
+        try:
+            return await self._done
+        finally:
+            self._answer.readers.remove(self)
 
-async def copy(
-    answer: Answer, send: Send, *, watch: Watch, consumed: Callable[[int], None]
-) -> bytes | None:
-    """Send chunks until the answer is over; None when the client left before.
+    def pump(self) -> None:
+        """There are chunks, or room for them, or it is the end."""
+        answer, exchange = self._answer, self._exchange
+        if self._done.done():
+            return
+        if exchange.disconnected:
+            self._done.set_result(None)
+        elif answer.phase is Phase.OVER:
+            self._done.set_result(self._take())
+        elif self._at < len(answer.chunks) and not exchange.is_full:
+            received = answer.received
+            exchange.write(self._take())
+            if more := answer.credit(received):
+                self._consumed(more)
+            if not answer.joinable:
+                answer.drop_taken()
 
-    Returns what is left to send: the last body message is the caller's, who may have more to say.
-    """
-    reader = Reader()
-    answer.readers.append(reader)
-    try:
-        while not watch.gone:
-            received, data = answer.received, reader.take(answer.chunks)
-            if answer.phase is Phase.OVER:
-                return data
-            if data:
-                await send({"type": "http.response.body", "body": data, "more_body": True})
-                if more := answer.credit(received):
-                    consumed(more)
-                if not answer.joinable:
-                    answer.drop_taken()
-            else:
-                await answer.changed()
-    finally:
-        answer.readers.remove(reader)
-    return None
+    def _take(self) -> bytes:
+        """All that came since the last time."""
+        chunks = self._answer.chunks
+        at, self._at = self._at, len(chunks)
+        return chunks[at] if at == self._at - 1 else b"".join(chunks[at:])

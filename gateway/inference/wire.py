@@ -1,145 +1,30 @@
-"""ASGI by hand, for the paths where a framework would cost more than the work (DESIGN 11)."""
+"""What requests say in their headers, and errors in the shape that OpenAI's SDKs read."""
 
-import asyncio
-import os
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from http import HTTPStatus
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgspec
 import structlog
 
-from bombyx.errors import (
-    BombyxError,
-    Overloaded,
-    RequestError,
-    RequestTimeout,
-    TooLarge,
-    Unauthenticated,
-    envelope,
-)
+from bombyx.errors import BombyxError, RequestError, Unauthenticated, envelope
+from gateway.inference.exchange import Exchange, HeaderPairs, header_of
 
-Message: TypeAlias = MutableMapping[str, Any]
-Scope: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
-HeaderPairs: TypeAlias = Iterable[tuple[bytes, bytes]]
-
-BODY_TIMEOUT_SECONDS = 60.0
-"""How long a body may take in all: slow writers hold memory."""
 MAX_KEY_BYTES = 256
 
 _log = structlog.get_logger(__name__)
 
 
-class ClientGone(Exception):
-    """Raised when the client closed its connection."""
-
-
-class Budget:
-    """Bytes of request bodies held at once, over all requests."""
-
-    __slots__ = ("_free",)
-
-    def __init__(self, total: int) -> None:
-        self._free = total
-
-    def take(self, count: int) -> None:
-        """Raises `Overloaded` when nothing is left."""
-        if count > self._free:
-            raise Overloaded("too many large requests at once: try again", retry_after_ms=1000)
-        self._free -= count
-
-    def give(self, count: int) -> None:
-        """Put back what was taken."""
-        self._free += count
-
-
-def new_request_id() -> bytes:
-    """The name of one HTTP exchange."""
-    return b"req_" + os.urandom(12).hex().encode()
-
-
-def header(scope: Scope, name: bytes) -> bytes:
-    """The value of a request header (lower-case name), empty when absent."""
-    for key, value in scope["headers"]:
-        if key == name:
-            return bytes(value)
-    return b""
-
-
-def media_type(scope: Scope) -> bytes:
+def media_type(headers: HeaderPairs) -> bytes:
     """The content type, lower-case and without parameters."""
-    return header(scope, b"content-type").partition(b";")[0].strip().lower()
+    return header_of(headers, b"content-type").partition(b";")[0].strip().lower()
 
 
-def bearer(scope: Scope) -> str:
+def bearer(headers: HeaderPairs) -> str:
     """The API key of a request; raises `Unauthenticated`."""
-    value = header(scope, b"authorization")
+    value = header_of(headers, b"authorization")
     if not value[:7].lower() == b"bearer " or len(value) > MAX_KEY_BYTES:
         raise Unauthenticated("send your API key as `Authorization: Bearer KEY`")
     return value[7:].strip().decode("latin-1")
-
-
-async def read_body(receive: Receive, *, limit: int, budget: Budget) -> bytes:
-    """The whole body; raises `TooLarge`, `RequestTimeout`, `Overloaded` or `ClientGone`.
-
-    What was taken from the budget stays taken: the caller gives `len(body)` back at the end.
-    """
-    message = await receive()
-    if not message.get("more_body") and message["type"] == "http.request":
-        body = bytes(message.get("body", b""))
-        _check_size(len(body), limit)
-        budget.take(len(body))
-        return body
-    parts: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
-            while True:
-                part = _part(message)
-                _check_size(size + len(part), limit)
-                budget.take(len(part))
-                size += len(part)
-                parts.append(part)
-                if not message.get("more_body"):
-                    return b"".join(parts)
-                message = await receive()
-    except TimeoutError:
-        budget.give(size)
-        raise RequestTimeout("the request's body took longer than 60 s") from None
-    except BaseException:
-        budget.give(size)
-        raise
-
-
-def _part(message: Message) -> bytes:
-    if message["type"] == "http.disconnect":
-        raise ClientGone
-    return bytes(message.get("body", b""))
-
-
-def _check_size(size: int, limit: int) -> None:
-    if size > limit:
-        raise TooLarge(f"a request holds at most {limit} bytes")
-
-
-async def respond(
-    send: Send, status: int, body: bytes, *, content_type: bytes, headers: HeaderPairs = ()
-) -> None:
-    """A whole answer."""
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [
-                (b"content-type", content_type),
-                (b"content-length", b"%d" % len(body)),
-                *headers,
-            ],
-        }
-    )
-    await send({"type": "http.response.body", "body": body})
 
 
 def error_headers(error: BombyxError) -> list[tuple[bytes, bytes]]:
@@ -155,8 +40,8 @@ def error_headers(error: BombyxError) -> list[tuple[bytes, bytes]]:
     return out
 
 
-async def respond_error(send: Send, error: BombyxError, *, request_id: bytes) -> None:
-    """OpenAI's error envelope; refusals also as problem+json (RFC 9457)."""
+def error_answer(error: BombyxError) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Headers and body: OpenAI's error envelope; refusals also as problem+json (RFC 9457)."""
     document: dict[str, Any] = {**envelope(error)}
     content_type = b"application/json"
     refusals = getattr(error, "refusals", None)
@@ -175,23 +60,22 @@ async def respond_error(send: Send, error: BombyxError, *, request_id: bytes) ->
     receipt = getattr(error, "receipt", None)
     if receipt is not None:
         document["receipt"] = msgspec.Raw(receipt)
-    await respond(
-        send,
-        error.status,
-        msgspec.json.encode(document),
-        content_type=content_type,
-        headers=[(b"x-request-id", request_id), *error_headers(error)],
-    )
+    headers = [(b"content-type", content_type), *error_headers(error)]
+    return headers, msgspec.json.encode(document)
 
 
-async def respond_unforeseen(send: Send, error: Exception, *, request_id: bytes) -> None:
-    """The envelope for a bug; where an answer has begun, the server breaks it off."""
-    _log.error("unforeseen", kind=type(error).__name__, request_id=request_id.decode())
-    try:
-        mild = BombyxError("something went wrong here; it was logged")
-        await respond_error(send, mild, request_id=request_id)
-    except RuntimeError:
-        raise error from None
+def respond_error(exchange: Exchange, error: BombyxError) -> None:
+    """The error as a whole answer."""
+    headers, body = error_answer(error)
+    exchange.begin(error.status, headers)
+    exchange.end(body)
+
+
+def respond_unforeseen(exchange: Exchange, error: Exception) -> None:
+    """The envelope for a bug; where an answer has begun, the exchange breaks it off."""
+    _log.error("unforeseen", kind=type(error).__name__, request_id=exchange.request_id.decode())
+    if not exchange.begun:
+        respond_error(exchange, BombyxError("something went wrong here; it was logged"))
 
 
 class NotRun(RequestError):

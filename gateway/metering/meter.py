@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import msgspec
 import structlog
 
 from bombyx.errors import Overloaded, StoreBusy
@@ -48,8 +49,7 @@ class _Reserved:
     """Whoever asked is gone: settle it at nothing once it is claimed."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
+class _Held(msgspec.Struct, frozen=True, gc=False):
     account: str
     epoch: int
     reserve: int

@@ -81,8 +81,7 @@ class StoredClaim:
     req_ct_hash: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True, gc=False):
     """One dispatch of a claim to a worker; number 1 comes with the claim itself."""
 
     c: bytes
@@ -142,8 +141,7 @@ class RestoredClaim:
     owner: tuple[int, int] | None
 
 
-@dataclass(frozen=True, slots=True)
-class SignedStatement:
+class SignedStatement(msgspec.Struct, frozen=True, gc=False):
     """A statement to be stored with its receipt; `document` is the canonical `Receipt`."""
 
     statement_hash: bytes
@@ -153,8 +151,7 @@ class SignedStatement:
     document: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class SettlementRow:
+class SettlementRow(msgspec.Struct, frozen=True, gc=False):
     """Close a claim: `amount` to the account `payee`, `fee` to the gateway, both from the client.
 
     Without a statement nothing is charged.
@@ -180,8 +177,7 @@ class SettlementRow:
         return self.amount + self.fee
 
 
-@dataclass(frozen=True, slots=True)
-class VerdictRow:
+class VerdictRow(msgspec.Struct, frozen=True, gc=False):
     """A statement that is not billed, and why."""
 
     c: bytes
@@ -248,8 +244,7 @@ class StoredKey:
     scope: Literal["inference", "admin"]
 
 
-@dataclass(frozen=True, slots=True)
-class RetryKey:
+class RetryKey(msgspec.Struct, frozen=True, gc=False):
     """The claim that an `Idempotency-Key` of a bare request stands for (SPEC 14.4)."""
 
     account: str

@@ -10,7 +10,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 
+import msgspec
 import structlog
 
 from bombyx import canonical
@@ -45,13 +47,11 @@ SETTLE_PATIENCE_SECONDS = 3.0
 _log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """A checked terminal statement that waits for its proof."""
+class Pending(msgspec.Struct, frozen=True):
+    """A checked terminal statement that waits for its proof; `since` in monotonic seconds."""
 
     receipt: Receipt
-    document: bytes
-    claim: Claim
+    signed: SignedStatement
     verdict: Outcome
     listed: Listed
     payout: str
@@ -162,16 +162,17 @@ class Desk:
         try:
             attempt = check_statement(receipt.statement, claim, passed=None)
         except InvalidStatement as error:
-            self._record(receipt.statement, document, listed, Judged.INVALID, error.reason)
+            signed = _signed(receipt.statement, document)
+            self._record(receipt.statement, signed, listed, Judged.INVALID, error.reason)
             return
         verdict = judge(receipt.statement, claim, attempt=attempt, now_ms=self._now_ms())
-        self._settle(
-            Pending(receipt, document, claim, verdict.outcome, listed, payout, self._now())
-        )
+        signed = _signed(receipt.statement, document)
+        self._settle(Pending(receipt, signed, verdict.outcome, listed, payout, self._now()))
 
     def record_expired(self, statement: Statement, document: bytes, listed: Listed) -> None:
         """A proved statement whose claim is unknown and past its deadline: the last word on it."""
-        self._record(statement, document, listed, Judged.EXPIRED, None)
+        signed = _signed(statement, document)
+        self._record(statement, signed, listed, Judged.EXPIRED, None)
 
     def _take(self, document: bytes, claim: Claim, listed: Listed, passed: Passed) -> None:
         try:
@@ -189,13 +190,12 @@ class Desk:
             # A verdict is for ever, so it needs the signature: else whoever shows another worker's
             # statement here first would spoil it.
             if _is_signed(receipt, listed):
-                self._record(statement, document, listed, Judged.INVALID, error.reason)
+                signed = _signed(statement, document)
+                self._record(statement, signed, listed, Judged.INVALID, error.reason)
             return
         verdict = judge(statement, claim, attempt=attempt, now_ms=self._now_ms())
-        pending = Pending(
-            receipt, document, claim, verdict.outcome, listed, listed.payout, self._now()
-        )
-        leaf = leaf_hash(canonical.encode(statement))
+        signed, leaf = _signed_with_leaf(statement, document)
+        pending = Pending(receipt, signed, verdict.outcome, listed, listed.payout, self._now())
         if self._proved.pop((listed.worker, leaf), leaf) is None:
             self._settle(pending)
         else:
@@ -214,9 +214,9 @@ class Desk:
         statement, listed = pending.receipt.statement, pending.listed
         if pending.verdict is not Outcome.BILLED:
             judged = Judged(pending.verdict.value)
-            self._record(statement, pending.document, listed, judged, None)
+            self._record(statement, pending.signed, listed, judged, None)
             return
-        signed = _signed(statement, pending.document)
+        signed = pending.signed
         row = SettlementRow(
             c=bytes.fromhex(statement.c),
             amount=int(statement.amount_nano),
@@ -229,14 +229,13 @@ class Desk:
     def _record(
         self,
         statement: Statement,
-        document: bytes,
+        signed: SignedStatement,
         listed: Listed,
         judged: Judged,
         code: str | None,
     ) -> None:
         if judged is Judged.INVALID:
             _log.warning("statement_invalid", worker=listed.worker, reason=code, c=statement.c)
-        signed = _signed(statement, document)
         row = VerdictRow(bytes.fromhex(statement.c), signed, judged, code)
         self._answer(self._meter.record(row), listed, signed)
 
@@ -296,13 +295,20 @@ def _is_signed(receipt: Receipt, listed: Listed) -> bool:
 
 
 def _signed(statement: Statement, document: bytes) -> SignedStatement:
-    return SignedStatement(
-        statement_hash=canonical.digest(statement),
+    return _signed_with_leaf(statement, document)[0]
+
+
+def _signed_with_leaf(statement: Statement, document: bytes) -> tuple[SignedStatement, bytes]:
+    """A row for the database and the Merkle leaf: both hash the same bytes, encoded once."""
+    raw = canonical.encode(statement)
+    signed = SignedStatement(
+        statement_hash=sha256(raw).digest(),
         id=statement.id,
         worker=statement.worker,
         status=statement.status.value,
         document=document,
     )
+    return signed, leaf_hash(raw)
 
 
 def _disposition(signed: SignedStatement, outcome: Settled) -> Disposition:

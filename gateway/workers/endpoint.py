@@ -3,8 +3,8 @@
 import asyncio
 import os
 import time
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from typing import Any, TypeAlias
 
 import structlog
 
@@ -20,7 +20,6 @@ from bombyx.link.hello import Challenge, Hello, Identify, Welcome, challenge, ch
 from bombyx.link.mux import Mux
 from bombyx.money.offer import SignedOffer, verify_offer
 from gateway.context import Context, unix_ms, unix_seconds
-from gateway.inference.wire import Message, Receive, Send
 from gateway.workers.link import LinkEvents, WorkerLink
 from gateway.workers.registry import Listed, sealing_key_of
 from gateway.workers.resent import judge_resent
@@ -29,6 +28,11 @@ HELLO_SECONDS = 15.0
 PING_SECONDS = 20.0
 SILENCE_SECONDS = 45.0
 """Two missed pings and some: the link is dead."""
+
+Message: TypeAlias = MutableMapping[str, Any]
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 _log = structlog.get_logger(__name__)
 

@@ -28,6 +28,7 @@ from gateway.inference.answer import Answer, Phase
 MAX_STREAM = 2**32 - 2
 _SEND_PIECE = 64 * 2**10
 _PING = struct.Struct(">Q")
+_DATA = int(LinkType.DATA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +44,13 @@ class LinkEvents:
 class _Stream:
     """One request on this link."""
 
-    __slots__ = ("answer", "model", "rest")
+    __slots__ = ("answer", "at", "data", "model")
 
-    def __init__(self, answer: Answer, model: str, rest: memoryview) -> None:
+    def __init__(self, answer: Answer, model: str, data: bytes) -> None:
         self.answer = answer
         self.model = model
-        self.rest = rest
+        self.data = data
+        self.at = 0
 
 
 class WorkerLink:
@@ -80,7 +82,7 @@ class WorkerLink:
         number, self._next = self._next, self._next + 1
         self._mux.open(number)
         self._mux.send_frame(number, LinkType.OPEN, encode_open(request))
-        self._streams[number] = _Stream(answer, model, memoryview(frames))
+        self._streams[number] = _Stream(answer, model, frames)
         self._numbers[answer] = number
         self.running[model] = self.running.get(model, 0) + 1
         self._upload(number)
@@ -127,7 +129,7 @@ class WorkerLink:
     def receive(self, message: bytes, now_ns: int) -> None:
         """Take one message of the worker."""
         for frame in self._mux.receive(message):
-            if frame.type == LinkType.DATA:
+            if frame.type == _DATA:
                 stream = self._streams.get(frame.stream)
                 if stream is not None:
                     stream.answer.on_data(frame.payload)
@@ -204,10 +206,11 @@ class WorkerLink:
         if stream is None:
             self._uploading.discard(number)
             return
-        while stream.rest and self._mux.has_credit(number):
-            piece, stream.rest = stream.rest[:_SEND_PIECE], stream.rest[_SEND_PIECE:]
-            self._mux.send(number, bytes(piece))
-        if stream.rest:
+        while stream.at < len(stream.data) and self._mux.has_credit(number):
+            end = stream.at + _SEND_PIECE
+            self._mux.send(number, stream.data[stream.at : end])
+            stream.at = end
+        if stream.at < len(stream.data):
             self._uploading.add(number)
             return
         self._uploading.discard(number)

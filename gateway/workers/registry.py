@@ -48,11 +48,11 @@ class Listed:
     loads: dict[str, WorkerStatus] = field(default_factory=dict)
     key_id: str = ""
     sealing_key: PublicSealingKey | None = None
+    worker: str = field(init=False)
+    """The worker's id in hex."""
 
-    @property
-    def worker(self) -> str:
-        """The worker's id in hex."""
-        return self.verified.worker_id
+    def __post_init__(self) -> None:
+        self.worker = self.verified.worker_id
 
     @property
     def payout(self) -> str:

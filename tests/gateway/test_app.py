@@ -9,6 +9,7 @@ import pytest
 
 from gateway import app as gateway_app
 from gateway.inference import bare, sealed
+from gateway.inference.stream import Pipe
 from tests.network.harness import MODEL, network
 from tests.network.requests import bearer, body, directory, error_of, http, post, seal
 
@@ -40,7 +41,7 @@ async def test_a_bug_within_an_answer_breaks_it_off(
         raise LookupError
 
     async with network(tmp_path, workers=1) as net:
-        monkeypatch.setattr(sealed, "copy", broken)
+        monkeypatch.setattr(Pipe, "run", broken)
         request = seal(net, (await directory(net)).workers, body("say: x"))
         with pytest.raises(httpx2.RemoteProtocolError):
             await post(net, request.encode())

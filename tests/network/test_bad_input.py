@@ -13,7 +13,7 @@ import pytest
 
 from bombyx.envelope.request import SealedRequest
 from gateway.accounts.repository import Accounts
-from gateway.inference import wire
+from gateway.inference import exchange
 from tests.network.harness import CREDIT, MODEL, Network
 from tests.network.requests import (
     CHAT,
@@ -153,6 +153,7 @@ REQUESTS: dict[str, tuple[Spoil, int, str]] = {
 }
 
 
+@pytest.mark.spec("2.1-c", "2.1-d", "4-i")
 @pytest.mark.parametrize("name", REQUESTS)
 async def test_a_wrong_sealed_request_is_named_and_free(shared: Network, name: str) -> None:
     spoil, status, code = REQUESTS[name]
@@ -292,6 +293,7 @@ async def test_answers_that_are_no_errors_name_themselves_too(shared: Network) -
             assert answer.headers["x-request-id"].startswith("req_")
 
 
+@pytest.mark.spec("18-a")
 @pytest.mark.parametrize(
     "authorization", [None, "", "Bearer", "Basic abc", "Bearer bx_live_x", "x" * 9000]
 )
@@ -331,6 +333,7 @@ async def test_an_account_without_money_is_402(shared: Network, tier: str) -> No
     assert answer.headers["x-should-retry"] == "false"
 
 
+@pytest.mark.spec("2.7-b")
 async def test_another_accounts_payer_key_is_403(shared: Network) -> None:
     listed = await directory(shared)
     assert (await post(shared, seal(shared, listed.workers, body("say: a")).encode())).is_success
@@ -346,7 +349,7 @@ async def test_another_accounts_payer_key_is_403(shared: Network) -> None:
 async def test_a_body_that_never_ends_is_408(
     shared: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wire, "BODY_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(exchange, "BODY_TIMEOUT_SECONDS", 0.1)
     status, text = await _half_a_request(shared, b"x" * 10)
     assert status == 408
     assert json.loads(text)["error"]["code"] == "request_timeout"

@@ -48,6 +48,7 @@ def test_a_document_may_span_frames_and_messages() -> None:
     assert reader.split(last) == [LinkFrame(LinkType.IDENTIFY, 0, b"three")]
 
 
+@pytest.mark.spec("10.1-a", "10.1-b", "10.1-c")
 @pytest.mark.parametrize(
     ("message", "why"),
     [
@@ -67,6 +68,7 @@ def test_a_message_that_breaks_the_format_is_refused(message: bytes, why: str) -
         Reassembler().split(message)
 
 
+@pytest.mark.spec("10.1-c")
 def test_a_document_is_at_most_2_mib() -> None:
     reader, piece = Reassembler(), bytes(MAX_PAYLOAD_BYTES)
     whole, rest = divmod(MAX_DOCUMENT_BYTES, MAX_PAYLOAD_BYTES)

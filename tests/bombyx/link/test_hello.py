@@ -57,12 +57,14 @@ def test_what_the_worker_signs_names_gateway_url_nonces_keyset_and_time() -> Non
     }
 
 
+@pytest.mark.spec("10.3-b")
 def test_a_gateway_that_calls_itself_by_another_url_is_refused() -> None:
     # a middleman passes on the honest gateway's challenge, which names the honest URL
     with pytest.raises(LinkError, match="another URL"):
         check_challenge(HELLO, CHALLENGE, dialled="wss://middle.example/v1/link")
 
 
+@pytest.mark.spec("10.3-a")
 @pytest.mark.parametrize("field", ["gateway", "nonce", "url"])
 def test_a_changed_challenge_is_refused(field: str) -> None:
     value = "wss://other.example/" if field == "url" else worker().link.public_hex
@@ -71,12 +73,14 @@ def test_a_changed_challenge_is_refused(field: str) -> None:
         check_challenge(HELLO, forged, dialled=forged.url)
 
 
+@pytest.mark.spec("10.3-a")
 def test_a_challenge_for_another_nonce_is_refused() -> None:
     again = Hello(v="bombyx-link/1", nonce=hex_of("another"))
     with pytest.raises(LinkError, match="does not verify"):
         check_challenge(again, CHALLENGE, dialled=URL)
 
 
+@pytest.mark.spec("10.3-c")
 def test_a_worker_that_signed_anything_else_is_refused() -> None:
     other = msgspec.structs.replace(CHALLENGE, url="wss://other.example/")
     changed = msgspec.structs.replace(identify(), at=NOW + 1)

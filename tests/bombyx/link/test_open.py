@@ -29,6 +29,7 @@ def test_an_open_frame_reads_back(request: Open) -> None:
     assert parse_open(encode_open(request)) == request
 
 
+@pytest.mark.spec("10.4-a")
 def test_the_bytes_are_as_the_specification_says() -> None:
     raw = encode_open(WRAPPED)
     start = b"\0" + (7).to_bytes(8) + b"\0\x06ticket" + b"\0\0\0\2{}"
@@ -50,6 +51,7 @@ def test_a_torn_frame_is_refused(size: int) -> None:
         parse_open(RAW[:size])
 
 
+@pytest.mark.spec("10.4-a")
 @pytest.mark.parametrize(
     "raw",
     [

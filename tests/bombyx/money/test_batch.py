@@ -39,10 +39,12 @@ def naive_path(index: int, leaves: list[bytes]) -> list[bytes]:
     return [*naive_path(index - k, leaves[k:]), naive_root(leaves[:k])]
 
 
+@pytest.mark.spec("1.5-a")
 def test_a_leaf_is_marked_as_such() -> None:
     assert leaf_hash(b"x") == hashlib.sha256(b"\x00x").digest()
 
 
+@pytest.mark.spec("1.5-a")
 @pytest.mark.parametrize("count", range(1, MAX_LEAVES + 1))
 def test_roots_and_paths_are_those_of_rfc_6962(count: int) -> None:
     leaves = LEAVES[:count]
@@ -92,6 +94,7 @@ def test_an_index_outside_of_the_batch_is_refused(index: int, count: int) -> Non
         root_from_path(LEAVES[0], index, count, [])
 
 
+@pytest.mark.spec("1.5-c")
 def test_a_path_of_wrong_length_is_refused_as_such() -> None:
     with pytest.raises(BadReceipt, match="too long"):
         root_from_path(LEAVES[0], 0, 1, [LEAVES[1]])

@@ -34,6 +34,7 @@ def tokens(draw: st.DrawFn) -> Tokens:
     )
 
 
+@pytest.mark.spec("1.4-a")
 @given(tokens(), rates, fees)
 def test_the_amount_is_the_formula_of_the_specification(
     used: Tokens, rate: Rates, fee: int
@@ -63,6 +64,7 @@ def test_rounding_costs_the_client_less_than_two_nano(used: Tokens, rate: Rates,
     assert 0 <= price(used, rate, fee).charge - exact < 2 + Fraction(fee, 10**4)
 
 
+@pytest.mark.spec("2.5-a")
 @given(tokens(), rates, fees)
 def test_no_use_within_the_limits_costs_more_than_the_worst_case(
     used: Tokens, rate: Rates, fee: int
@@ -117,6 +119,7 @@ def test_free_output_is_bounded_by_the_largest_count() -> None:
     assert affordable_output(prompt=5, rates=free, fee_bps=0, max_cost=0) == MAX_SAFE_INTEGER
 
 
+@pytest.mark.spec("1.4-b")
 def test_the_largest_amount_is_the_limit() -> None:
     assert with_fee(MAX_NANO, 0).charge == MAX_NANO
     for amount, fee in ((MAX_NANO + 1, 0), (MAX_NANO, 1)):
@@ -124,6 +127,7 @@ def test_the_largest_amount_is_the_limit() -> None:
             with_fee(amount, fee)
 
 
+@pytest.mark.spec("1.4-a")
 @pytest.mark.parametrize("counts", [(1, 2, 0, 0), (0, 0, 1, 2), (-1, 0, 0, 0), (0, 0, 0, -1)])
 def test_contradicting_counts_are_refused(counts: tuple[int, int, int, int]) -> None:
     with pytest.raises(ValueError, match=r"negative|within"):

@@ -17,6 +17,7 @@ def test_a_signed_offer_verifies_and_travels() -> None:
     assert offer_hash(signed.offer) == canonical.digest(signed.offer).hex()
 
 
+@pytest.mark.spec("1.7-b")
 @pytest.mark.parametrize(
     "changes",
     [
@@ -36,6 +37,7 @@ def test_a_changed_offer_does_not_verify(changes: dict[str, object]) -> None:
     assert offer_hash(changed) != offer_hash(signed.offer)
 
 
+@pytest.mark.spec("1.7-b")
 def test_another_key_of_the_same_worker_does_not_vouch_for_offers() -> None:
     with pytest.raises(BadSignature):
         verify_offer(factories.signed_offer(), worker().receipt.public_key)

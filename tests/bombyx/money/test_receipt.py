@@ -57,6 +57,7 @@ def test_every_receipt_of_a_batch_verifies_alone(count: int) -> None:
         verify_receipt(canonical.decode(raw, Receipt), KEY)
 
 
+@pytest.mark.spec("1.5-c")
 @pytest.mark.parametrize("field", Statement.__struct_fields__)
 def test_every_field_of_the_statement_is_signed(field: str) -> None:
     receipt = batch_of(3)[1]
@@ -75,6 +76,7 @@ def test_every_field_of_the_batch_is_signed(field: str) -> None:
         verify_receipt(msgspec.structs.replace(receipt, batch=forged), KEY)
 
 
+@pytest.mark.spec("1.5-c")
 def test_a_receipt_of_another_boot_or_gateway_is_refused() -> None:
     receipt = factories.receipt()
     for field in ("boot", "gateway"):
@@ -105,6 +107,7 @@ def test_another_workers_key_does_not_vouch() -> None:
         verify_receipt(factories.receipt(), worker("other").receipt.public_key)
 
 
+@pytest.mark.spec("1.4-a")
 @pytest.mark.parametrize("field", ["amount_nano", "fee_nano", "charge_nano"])
 @pytest.mark.parametrize("off", [-1, 1])
 def test_a_signed_amount_off_by_one_nano_is_refused(field: str, off: int) -> None:
@@ -129,6 +132,7 @@ def test_contradicting_counts_are_refused(tokens: tuple[int, int, int, int]) -> 
         check_arithmetic(bad)
 
 
+@pytest.mark.spec("1.4-b")
 def test_amounts_beyond_the_largest_are_refused() -> None:
     prices = Prices(prompt=str(MAX_NANO), cached="0", completion="0", reasoning="0")
     counts = TokenCounts(prompt=10**9, cached=0, completion=0, reasoning=0)
@@ -147,8 +151,9 @@ def test_the_hash_of_a_statement_is_not_its_leaf() -> None:
 def test_a_ticket_is_hex_of_at_most_512_bytes(ticket: str) -> None:
     good = factories.statement(ticket="ab" * 512)
     assert canonical.decode(canonical.encode(good), Statement) == good
+    raw = canonical.encode(good).replace(b"ab" * 512, ticket.encode())
     with pytest.raises(NotCanonical):
-        canonical.decode(canonical.encode(factories.statement(ticket=ticket)), Statement)
+        canonical.decode(raw, Statement)
 
 
 def test_a_path_is_at_most_six_long() -> None:

@@ -18,7 +18,6 @@ from bombyx.money.settlement import (
     Verdict,
     check_statement,
     judge,
-    judge_settled,
 )
 from bombyx.money.statement import Statement, Status, TokenCounts, statement_hash
 from tests import factories
@@ -157,14 +156,19 @@ class LyingWorkers(RuleBasedStateMachine):
     def conclude(self, document: Statement, attempt: Attempt) -> Verdict:
         name = statement_hash(document).hex()
         if self.settled:
-            return judge_settled(
-                name, self.settled_by, now_ms=self.clock, claim=self.claim, attempt=attempt
-            )
+            return Verdict(self.too_late(name, attempt))
         verdict = judge(document, self.claim, attempt=attempt, now_ms=self.clock)
         if verdict.outcome is Outcome.BILLED:
             assert self.held is None or document.seq > self.held.seq
             self.settle(document)
         return verdict
+
+    def too_late(self, name: str, attempt: Attempt) -> Outcome:
+        """What becomes of a statement whose claim is settled, as the gateway's books decide it."""
+        if name == self.settled_by:
+            return Outcome.BILLED
+        is_winner = attempt == self.claim.winner
+        return Outcome.EXPIRED if is_winner and self.now > DEADLINE_IN else Outcome.SUPERSEDED
 
     def settle(self, document: Statement | None) -> None:
         self.settled = True

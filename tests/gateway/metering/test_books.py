@@ -11,6 +11,7 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -250,6 +251,7 @@ def _run(machine: type[Books], *, examples: int, steps: int) -> None:
     )
 
 
+@pytest.mark.spec("5.1-a", "5.4-b", "6.9-a")
 def test_books_stay_even_on_sqlite(sqlite_template: Path) -> None:
     machine = type("SqliteBooks", (Books,), {"template": sqlite_template})
     _run(machine, examples=25, steps=40)

@@ -1,9 +1,9 @@
 """What every `Store` must do (SPEC 5, 6), on SQLite and on PostgreSQL."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.metering.port import ORPHAN_SLOT, Store
 from gateway.metering.rows import (
@@ -42,6 +42,7 @@ async def _leased(store: Store, slot: int = 1, need: int = 400) -> int:
 
 
 class TestProcesses:
+    @pytest.mark.spec("5.5-a")
     async def test_a_new_epoch_fences_the_older(self, store: Store) -> None:
         first = await store.open_process(1, "wss://a")
         second = await store.open_process(1, "wss://b")
@@ -91,6 +92,7 @@ class TestReaper:
         assert await store.reap() == 1
         assert await store.reap() == 0
 
+    @pytest.mark.spec("5.6-a")
     async def test_reserves_of_orphans_stay_taken_until_settled(
         self, store: Store, database_url: str
     ) -> None:
@@ -175,6 +177,7 @@ class TestClaims:
         assert [type(answer) for answer in answers] == [Claimed, Conflict]
         assert len(await store.attempts(sha("c", 1))) == 1
 
+    @pytest.mark.spec("5.5-a")
     async def test_a_fenced_process_claims_nothing(self, store: Store, database_url: str) -> None:
         epoch = await _leased(store)
         await store.claim(1, epoch, [new_claim(1)])
@@ -204,6 +207,7 @@ class TestClaims:
 
 
 class TestSettlement:
+    @pytest.mark.spec("5.4-b")
     async def test_a_charge_is_booked_on_all_sides(self, store: Store, database_url: str) -> None:
         epoch = await _leased(store)
         await store.claim(1, epoch, [new_claim(1)])
@@ -218,6 +222,7 @@ class TestSettlement:
         stored = (await store.find_claims([sha("c", 1)]))[sha("c", 1)]
         assert (stored.settled, stored.charge) == (True, 55)
 
+    @pytest.mark.spec("5.4-a")
     async def test_settling_again_answers_the_same_and_books_nothing(
         self, store: Store, database_url: str
     ) -> None:
@@ -265,6 +270,7 @@ class TestSettlement:
         outcomes = await store.settle([settlement(1, 0, 0)])
         assert outcomes == [Outcome(sha("c", 1), Disposition.BILLED, None, 0)]
 
+    @pytest.mark.spec("6.8-a")
     async def test_the_first_verdict_stays(self, store: Store) -> None:
         epoch = await _leased(store)
         await store.claim(1, epoch, [new_claim(1)])

@@ -4,10 +4,13 @@ import asyncio
 import sys
 from pathlib import Path
 
+import pytest
+
 from gateway.metering.stores import open_store
 from tests.gateway.metering.samples import fund, sha
 
 
+@pytest.mark.spec("5.2-a")
 async def test_claims_survive_kill_9(sqlite_url: str) -> None:
     """A child claims, says so, and is killed at once; every claim it announced is there."""
     await fund(sqlite_url, "alice", 10**9)

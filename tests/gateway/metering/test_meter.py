@@ -1,12 +1,13 @@
 """Reserve, claim, settle, across processes and epochs (SPEC 5)."""
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from bombyx.errors import InsufficientQuota, StoreBusy
 from gateway.metering.meter import Meter
@@ -84,6 +85,7 @@ async def test_an_account_is_spent_to_the_last_nano(meter: Meter) -> None:
         await meter.claim(new_claim(10, reserve=1))
 
 
+@pytest.mark.spec("5.1-a")
 async def test_parallel_claims_never_reserve_more_than_there_is(meter: Meter) -> None:
     claims = [meter.claim(new_claim(number)) for number in range(25)]
     answers = await asyncio.gather(*claims, return_exceptions=True)
@@ -115,7 +117,7 @@ async def test_a_short_process_waits_for_the_recall(
 ) -> None:
     await meter.claim(new_claim(1))
     await meter.settle(nothing(1))
-    patient = replace(STILL, recall_waits_s=(0.05, 0.05, 0.05))
+    patient = dataclasses.replace(STILL, recall_waits_s=(0.05, 0.05, 0.05))
     other = Meter(store, on_deadline=lambda c: SettlementRow(c.c), clock=clock, timing=patient)
     await other.start(2, "wss://b")
     waiting = asyncio.create_task(other.claim(new_claim(2, reserve=1_000)))
@@ -126,6 +128,7 @@ async def test_a_short_process_waits_for_the_recall(
     await other.close()
 
 
+@pytest.mark.spec("5.5-a")
 async def test_a_stopped_process_is_fenced_and_starts_over(
     meter: Meter, clock: HandClock, database_url: str
 ) -> None:
@@ -208,6 +211,7 @@ async def test_a_cancelled_claim_is_settled_at_nothing(meter: Meter, store: Stor
     assert stored.charge == 0
 
 
+@pytest.mark.spec("6.2-a")
 async def test_a_retarget_is_recorded_before_it_returns(meter: Meter, store: Store) -> None:
     await meter.claim(new_claim(1))
     assert await meter.retarget(Attempt(sha("c", 1), 2, "w2", "t2", "o"))
