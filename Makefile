@@ -7,18 +7,25 @@ STAMP := $(VENV)/.installed
 JOBS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 WHEELS := dist
+JS := clients/js
+JS_STAMP := $(JS)/node_modules/.installed
 PIP_TOOLS := pip-tools==7.6.2
 
 .DEFAULT_GOAL := help
-.PHONY: help prerequisites setup check fix test coverage demo up bench chaos wheels lock clean
+.PHONY: help prerequisites basics setup tools check fix test coverage demo up mutants fuzz bench chaos wheels lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 prerequisites: ## say everything that this machine lacks, with the line that installs it
+	@scripts/prerequisites --tests
+
+basics:
 	@scripts/prerequisites
 
-setup: prerequisites $(STAMP) ## make .venv from the lock file and install the project into it
+setup: basics $(STAMP) ## make .venv from the lock file and install the project into it
+
+tools: setup $(JS_STAMP) ## install what only tests and checks need: the JavaScript client's packages
 
 $(STAMP): requirements/dev.txt requirements/openai-1.txt requirements/openai-2.txt pyproject.toml
 	@echo "setting up $(VENV): a minute or two the first time"
@@ -31,24 +38,32 @@ $(STAMP): requirements/dev.txt requirements/openai-1.txt requirements/openai-2.t
 	done
 	@touch $@
 
-check: setup ## lint, format, types and the rules on who may import whom
+$(JS_STAMP): $(JS)/package-lock.json $(JS)/package.json
+	@scripts/prerequisites --tests
+	@echo "installing what the JavaScript client is built and tested with: half a minute"
+	cd $(JS) && npm ci --no-fund --no-audit
+	@touch $@
+
+check: tools ## lint, format, types and the rules on who may import whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	cd $(JS) && npm run --silent check
 
-fix: setup ## mend what the linter and the formatter can mend by themselves
+fix: tools ## mend what the linter and the formatter can mend by themselves
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	cd $(JS) && npm run --silent fix
 
-test: setup ## run every test in parallel and report what they cover (ARGS="-k name" for some)
+test: tools ## run every test in parallel and report what they cover (ARGS="-k name" for some)
 	$(BIN)/python -m pytest -n $(JOBS) --cov --cov-report=term:skip-covered $(ARGS)
 
 coverage: ## after `make test`: hold the pure core to 100 % of its branches, the rest to 90 %
 	$(BIN)/coverage report --skip-covered --fail-under=100 --include='bombyx/*' \
-		--omit='bombyx/cli/*,bombyx/client/*,bombyx/settings/*,bombyx/__*.py'
+		--omit='bombyx/attack/*,bombyx/cli/*,bombyx/client/*,bombyx/settings/*,bombyx/__*.py'
 	$(BIN)/coverage report --skip-covered --fail-under=90 \
-		--include='bombyx/cli/*,bombyx/client/*,bombyx/settings/*,gateway/*,worker/*'
+		--include='bombyx/attack/*,bombyx/cli/*,bombyx/client/*,bombyx/settings/*,gateway/*,worker/*'
 
 demo: setup ## start the network, stream one sealed answer, show its proof and its price, stop
 	@$(BIN)/bombyx demo $(ARGS)
@@ -58,6 +73,15 @@ up: setup ## start the same network and leave it running until Ctrl-C
 
 chaos: setup ## kill processes of a busy network for minutes, then check its books
 	$(BIN)/python -m tests.chaos $(ARGS)
+
+fuzz: setup ## fuzz every parser, 20 s each (ARGS="--seconds 60 header open" for some)
+	@test -d .compat/atheris/atheris || $(PIP) install --quiet --require-hashes --no-deps \
+		--only-binary :all: --target .compat/atheris -r requirements/fuzz.txt || \
+		echo "fuzz: atheris cannot be installed here"
+	PYTHONPATH=.compat/atheris $(BIN)/python -m tests.fuzz $(ARGS)
+
+mutants: setup ## remove one defence at a time: each time an attack must succeed (ARGS="NAME --jobs 4")
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 bench: setup ## measure the CPU time per request and per token
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -78,5 +102,5 @@ lock: setup ## resolve the dependencies anew (add ARGS=--upgrade for newer relea
 
 clean: ## remove everything that was built or cached, .venv included
 	rm -rf $(VENV) build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
-		.pytest_cache .ruff_cache
+		.pytest_cache .ruff_cache $(JS)/node_modules $(JS)/build $(JS)/dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,30 @@
+/** Answers that the client makes itself, in the shape that SDKs expect (SPEC 18, 19). */
+
+import type { BombyxError, OpenAIError } from "../errors.js";
+
+const PASSED_ON =
+  /^(?:retry-after|retry-after-ms|x-should-retry|x-request-id|x-ratelimit-[a-z-]+)$/;
+const JSON_TYPE = { "content-type": "application/json" };
+
+/** An error of our own. `x-should-retry` keeps SDKs from repeating what cannot get better. */
+export function errorResponse(error: BombyxError): Response {
+  const { status, shouldRetry } = error;
+  const headers = new Headers(JSON_TYPE);
+  if (shouldRetry !== undefined) headers.set("x-should-retry", String(shouldRetry));
+  return new Response(JSON.stringify(error.envelope()), { status, headers });
+}
+
+/** A gateway's own error, with those of its headers that tell when to come back. */
+export function relayedError(response: Response, error: OpenAIError): Response {
+  const headers = new Headers(JSON_TYPE);
+  response.headers.forEach((value, name) => {
+    if (PASSED_ON.test(name)) headers.set(name, value);
+  });
+  return new Response(JSON.stringify({ error }), { status: response.status, headers });
+}
+
+/** A whole JSON answer. */
+export function jsonResponse(status: number, body: BodyInit, labels: Headers): Response {
+  labels.set("content-type", "application/json");
+  return new Response(body, { status, headers: labels });
+}
