@@ -26,6 +26,7 @@ SUMMARIES = {
     "policy": "Write and explain which workers may be sealed to.",
     "verify": "Verify workers' evidence, step by step.",
     "receipt": "Verify a receipt, offline.",
+    "attack": "Play every adversary of the threat model against a network, and say who won.",
     "config": "Show the settings and where each came from.",
 }
 

@@ -1,0 +1,1 @@
+"""The attacks, one module for each pair of attacker and victim."""

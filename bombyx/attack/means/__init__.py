@@ -1,0 +1,1 @@
+"""What attackers are armed with: forged requests, a lying worker, a false gateway, a relay."""

@@ -1,0 +1,74 @@
+"""What is attacked: a running gateway, its sidecar, its files, and what the attacker holds."""
+
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from bombyx.attack.means.simulator import Simulator
+from bombyx.attestation.policy import Policy
+
+StartWorker = Callable[[str], Awaitable[None]]
+
+
+class Need(StrEnum):
+    """What an attack needs of its target."""
+
+    GATEWAY = "gateway"
+    SECOND_ACCOUNT = "second account"
+    SIMULATOR = "simulated root"
+    WORKER = "worker process"
+    PIN = "pinned gateway key"
+    SIDECAR = "sidecar"
+    FOLDER = "state folder"
+
+
+@dataclass(slots=True)
+class Target:
+    """A victim; what is absent is not attacked."""
+
+    http: aiohttp.ClientSession
+    gateway: str = ""
+    api_key: str = field(default="", repr=False)
+    policy: Policy | None = None
+    second_key: str = field(default="", repr=False)
+    admin_key: str = field(default="", repr=False)
+    sidecar: str = ""
+    simulator: Simulator | None = None
+    folder: Path | None = None
+    start_worker: StartWorker | None = None
+    pids: tuple[int, ...] = ()
+    policy_file: Path | None = None
+    client: tuple[str, ...] = ()
+    """A command to be the client that a false gateway deceives, in place of our library."""
+    stack: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
+    """What attacks leave running for each other; closed after the last one."""
+    kept: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def forge(self) -> Simulator:
+        """The simulated root; raises `ValueError` where an attack did not say that it needs one."""
+        if self.simulator is None:
+            raise ValueError("the target has no simulated root")
+        return self.simulator
+
+    @property
+    def has(self) -> frozenset[Need]:
+        """What attacks may rely on."""
+        return frozenset(
+            need
+            for need, there in {
+                Need.GATEWAY: self.gateway and self.policy,
+                Need.SECOND_ACCOUNT: self.second_key,
+                Need.SIMULATOR: self.simulator,
+                Need.WORKER: self.start_worker,
+                Need.PIN: self.policy and self.policy.gateways,
+                Need.SIDECAR: self.sidecar and self.api_key,
+                Need.FOLDER: self.folder,
+            }.items()
+            if there
+        )
