@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bombyx.chat.body import Body
-from bombyx.envelope.header import Header, check_issued_at, parse_header
+from bombyx.envelope.header import MAX_SKEW_SECONDS, Header, check_issued_at, parse_header
 from bombyx.envelope.keys import expand
 from bombyx.envelope.plaintext import Plaintext
 from bombyx.envelope.request import (
@@ -21,6 +21,7 @@ from bombyx.envelope.request import (
     open_frames,
     unwrap,
 )
+from bombyx.envelope.response import Padding
 from bombyx.errors import (
     BombyxError,
     CannotOpen,
@@ -80,6 +81,7 @@ class Admitted:
     max_output: int
     worst: Nano
     cache_salt: str
+    padding: Padding
 
 
 @dataclass(slots=True, repr=False)
@@ -245,6 +247,7 @@ class Admission:
             max_output=limited.max_output,
             worst=limited.worst,
             cache_salt=self._cache_salt(header, opened.plaintext),
+            padding=_padding(opened.plaintext),
         )
 
     def _step_8_credit(self, gateway: str, worst: Nano) -> None:
@@ -286,9 +289,16 @@ class Admission:
         if isinstance(blamed.error, ClockAhead):
             # Not recorded and no proof: the code says so.
             return case.request.c not in self._seen
+        now = self._clock() // 1000
+        if case.header.issued_at > now + MAX_SKEW_SECONDS:
+            return False  # recorded, it would stay until then, and a few million fill the store
         try:
-            now = self._clock() // 1000
             self._seen.insert(case.request.c, issued_at=case.header.issued_at, now=now)
         except BombyxError:
             return False
         return True
+
+
+def _padding(plaintext: Plaintext) -> Padding:
+    """SPEC 3.7: the user's own wish, which nobody on the way can see or change."""
+    return Padding.EXACT if plaintext.head.padding == "exact" else Padding.BUCKET

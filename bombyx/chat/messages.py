@@ -11,7 +11,9 @@ from bombyx.chat.fields import require
 from bombyx.errors import RequestError, UnsupportedValue
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
-_DETAILS = frozenset({"auto", "low", "high"})
+_DETAILS = ("auto", "low", "high")
+_TEXTS = ("text", "refusal")
+"""Tuples, since a client may write a list where a word belongs, and a list has no hash."""
 _KEYS = frozenset(
     {"role", "content", "name", "tool_calls", "tool_call_id", "refusal", "reasoning_content"}
 )
@@ -60,7 +62,7 @@ def _is_call(call: Any) -> bool:
 
 def _part(part: Any) -> dict[str, Any]:
     kind = part.get("type") if isinstance(part, dict) else None
-    if kind in {"text", "refusal"}:
+    if kind in _TEXTS:
         require(isinstance(part.get(kind), str), "messages", f"a {kind} part holds a string")
         return {"type": "text", "text": part[kind]}
     if kind == "image_url":

@@ -34,7 +34,7 @@ class SseDecoder:
 
     def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._limit = max_event_bytes
-        self._rest = b""
+        self._rest = bytearray()
         self._data: list[bytes] = []
         self._event: str | None = None
         self._size = 0
@@ -65,21 +65,25 @@ class SseDecoder:
         return False
 
     def _feed_lines(self, chunk: bytes) -> list[Event]:
-        buffer = self._rest + chunk
+        if self._started and not self._skip_lf and not (b"\n" in chunk or b"\r" in chunk):
+            self._rest += chunk  # a line that trickles in is copied once, not for each piece
+            self._check_size(self._size + len(self._rest))
+            return []
+        buffer = bytes(self._rest) + chunk
         if self._skip_lf and buffer.startswith(b"\n"):
             buffer = buffer[1:]
         self._skip_lf = False
         if not self._started:
             # A byte order mark may come in three chunks.
             if buffer in (b"\xef", b"\xef\xbb"):
-                self._rest = buffer
+                self._rest = bytearray(buffer)
                 return []
             buffer = buffer.removeprefix(b"\xef\xbb\xbf")
             self._started = True
         lines = buffer.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
         # After a CR the line has ended; an LF that follows in the next chunk belongs to it.
         self._skip_lf = buffer.endswith(b"\r")
-        self._rest = lines.pop()
+        self._rest = bytearray(lines.pop())
         events = [event for line in lines if (event := self._line(line)) is not None]
         self._check_size(self._size + len(self._rest))
         return events

@@ -22,6 +22,8 @@ WRAP_BYTES = 1200
 """1120 bytes of encapsulation, 64 of plaintext, 16 of tag."""
 PUBLIC_KEY_BYTES = 1216
 TAG_BYTES = 16
+DOES_NOT_OPEN = "the sealed data does not open"
+"""All that anybody hears of a wrap, frame or commitment that fails: causes would be an oracle."""
 _MLKEM_BYTES = 1184
 _NONCE_BYTES = 12
 _WRAP_LABEL = b"bombyx/1/wrap\0"
@@ -51,7 +53,7 @@ class FrameCipher:
         try:
             return self._aead.decrypt((self._base ^ seq).to_bytes(_NONCE_BYTES), ciphertext, aad)
         except InvalidTag:
-            raise CannotOpen("the sealed data does not open") from None
+            raise CannotOpen(DOES_NOT_OPEN) from None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -74,7 +76,7 @@ class SealingKey:
         try:
             return _SUITE.decrypt(blob, self.private, info=info)
         except (InvalidTag, ValueError):
-            raise CannotOpen("the wrapped key does not open") from None
+            raise CannotOpen(DOES_NOT_OPEN) from None
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -9,11 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+import msgspec
+
 from bombyx import canonical
 from bombyx.envelope.documents import RelayNote, ResponseHead, StreamEnd
-from bombyx.envelope.frames import FINAL, Frame, FrameSplitter, FrameType, aad
+from bombyx.envelope.frames import FINAL, HEAD_BYTES, Frame, FrameSplitter, FrameType, aad
 from bombyx.envelope.keys import SALT_BYTES, FrameCipher
 from bombyx.envelope.response import (
+    PAD_MULTIPLE,
+    ZEROS,
     Transcript,
     response_secret,
     sealed_under_transcript,
@@ -21,6 +25,9 @@ from bombyx.envelope.response import (
 from bombyx.errors import CannotOpen, MalformedFrame, NotCanonical, RelayInterrupted, Truncated
 
 _U32 = struct.Struct(">I")
+_U32_BYTES = _U32.size
+_unpack = _U32.unpack_from
+_DATA, _USAGE = int(FrameType.DATA), int(FrameType.USAGE)
 T = TypeVar("T", bound=canonical.Document)
 
 
@@ -32,11 +39,12 @@ class HeadOpened:
     head: ResponseHead
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class DataOpened:
-    """A piece of the model's answer."""
+class DataOpened(msgspec.Struct, frozen=True, gc=False):
+    """A piece of the model's answer; a struct, which costs a fraction of a frozen dataclass."""
 
     payload: bytes
+
+    __repr__ = object.__repr__  # no content
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -110,11 +118,14 @@ class ResponseOpener:
             raise Truncated("the answer broke off before its authenticated end")
 
     def _open(self, frame: Frame, transcript: Transcript) -> Opened | None:
+        kind, flags, raw = frame
+        cipher = self._cipher
+        if kind == _DATA and not flags and cipher is not None:
+            return self._open_data(raw, transcript, cipher)
         if frame.flags != (FINAL if frame.type == FrameType.END else 0):
             raise MalformedFrame("the final mark belongs on the end frame alone")
         if frame.type == FrameType.RELAY_NOTE:
             raise _interrupted(frame)
-        cipher = self._cipher
         if (cipher is None) != (frame.type == FrameType.HEAD):
             raise MalformedFrame("the head is the first frame and no other")
         if cipher is None:
@@ -126,6 +137,19 @@ class ResponseOpener:
         self._before = frame.type
         return opened
 
+    def _open_data(self, raw: bytes, transcript: Transcript, cipher: FrameCipher) -> DataOpened:
+        """What nearly all frames are: the path of every token."""
+        seq = self._seq
+        data = aad(self._h, seq, _DATA, 0)
+        if self._before == _USAGE:
+            data += transcript.digest()
+        piece = unpad(cipher.open(seq, raw[HEAD_BYTES:], data))
+        self._plaintext_bytes += len(piece)
+        transcript.add(raw)
+        self._seq = seq + 1
+        self._before = _DATA
+        return DataOpened(piece)
+
     def _open_later(
         self, frame: Frame, transcript: Transcript, cipher: FrameCipher
     ) -> Opened | None:
@@ -135,10 +159,6 @@ class ResponseOpener:
         if sealed_under_transcript(frame.type, self._before):
             data += transcript.digest()
         payload = cipher.open(self._seq, frame.body, data)
-        if frame.type == FrameType.DATA:
-            piece = unpad(payload)
-            self._plaintext_bytes += len(piece)
-            return DataOpened(piece)
         if frame.type == FrameType.ERROR:
             return ErrorOpened(unpad(payload))
         if frame.type == FrameType.END:
@@ -185,10 +205,15 @@ def _read(payload: bytes, kind: type[T]) -> T:
 
 def unpad(packed: bytes) -> bytes:
     """The payload of `u32be n | payload | zeros`; raises `MalformedFrame`."""
-    if len(packed) < _U32.size:
+    if len(packed) < _U32_BYTES:
         raise MalformedFrame("a frame is too short for its length")
-    (length,) = _U32.unpack_from(packed)
-    end = _U32.size + length
-    if end > len(packed) or packed.count(0, end) != len(packed) - end:
+    (length,) = _unpack(packed)
+    end = _U32_BYTES + length
+    rest = len(packed) - end
+    if rest <= PAD_MULTIPLE:  # of an honest sender always
+        is_right = rest >= 0 and packed.endswith(ZEROS[:rest])
+    else:
+        is_right = packed.count(0, end) == rest
+    if not is_right:
         raise MalformedFrame("the padding of a frame is wrong")
-    return packed[_U32.size : end]
+    return packed[_U32_BYTES:end]

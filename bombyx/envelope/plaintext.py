@@ -1,11 +1,11 @@
 """What lies inside the sealed request: a small head, the body, padding (SPEC 2.2).
 
-`u32be m | JCS{content_type, user_cache_secret?} | u32be n | body | zeros up to the bucket`
+`u32be m | JCS{content_type, padding?, user_cache_secret?} | u32be n | body | zeros to the bucket`
 """
 
 import struct
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
@@ -24,6 +24,8 @@ class PlaintextHead(Document, frozen=True):
     """What the worker needs besides the body."""
 
     content_type: Annotated[str, Meta(max_length=256)]
+    padding: Literal["exact"] | UnsetType = UNSET
+    """How the answer's frames are sized (SPEC 3.7); buckets unless the user asks otherwise."""
     user_cache_secret: Hex32 | UnsetType = UNSET
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from bombyx.envelope.frames import FINAL, FrameSplitter, FrameType, aad, encode_frame
 from bombyx.envelope.header import HashedHeader, parse_header
 from bombyx.envelope.keys import (
+    DOES_NOT_OPEN,
     SECRET_BYTES,
     TAG_BYTES,
     WRAP_BYTES,
@@ -154,7 +155,7 @@ class RequestKeys:
 def unwrap(wrap: bytes, key: SealingKey, *, worker: bytes, h: bytes, c: bytes) -> RequestKeys:
     """Open one wrap; raises `CannotOpen`."""
     if len(wrap) != WRAP_BYTES:
-        raise CannotOpen("the wrapped key does not open")
+        raise CannotOpen(DOES_NOT_OPEN)
     blob = key.unwrap(wrap, wrap_info(worker, h, c))  # 1200 bytes hold exactly two secrets
     return RequestKeys(blob[:SECRET_BYTES], blob[SECRET_BYTES:])
 
@@ -162,7 +163,7 @@ def unwrap(wrap: bytes, key: SealingKey, *, worker: bytes, h: bytes, c: bytes) -
 def check_commitment(keys: RequestKeys, *, h: bytes, c: bytes, req_ct_hash: bytes) -> None:
     """Recompute `c` in constant time; raises `CannotOpen`."""
     if not hmac.compare_digest(commitment(keys.dek, h, req_ct_hash), c):
-        raise CannotOpen("the commitment does not fit the request")
+        raise CannotOpen(DOES_NOT_OPEN)
 
 
 def check_auth(c: bytes, auth: bytes, payer: bytes) -> None:

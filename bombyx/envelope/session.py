@@ -6,7 +6,13 @@ response secret from a counter that the worker accepts once. Only `tier = bare` 
 
 import hmac
 
-from bombyx.envelope.keys import SECRET_BYTES, PublicSealingKey, SealingKey, expand
+from bombyx.envelope.keys import (
+    DOES_NOT_OPEN,
+    SECRET_BYTES,
+    PublicSealingKey,
+    SealingKey,
+    expand,
+)
 from bombyx.envelope.request import RequestKeys
 from bombyx.errors import CannotOpen, ReplayedRequest
 
@@ -30,7 +36,7 @@ def unwrap_session(key: SealingKey, blob: bytes, info: bytes) -> bytes:
     """Take a session secret at the worker; raises `CannotOpen`."""
     secret = key.unwrap(blob, info)
     if len(secret) != SECRET_BYTES:
-        raise CannotOpen("a session secret has 32 bytes")
+        raise CannotOpen(DOES_NOT_OPEN)
     return secret
 
 

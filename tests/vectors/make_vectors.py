@@ -1,11 +1,12 @@
 """Golden bytes of `bombyx/1` for other implementations; `python -m tests.vectors.make_vectors`.
 
-Everything is made from the seeds of `tests.factories`. HPKE draws its own randomness, so a wrap
-that still opens is kept, and a reader tests it by opening it with the private seeds beside it.
+Everything is made from the seeds of `tests.factories`, the wraps by `reference_hpke` since the
+library draws its own randomness. A reader opens them with the private seeds beside them.
 """
 
 import hashlib
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,16 @@ import msgspec
 from bombyx import canonical, signing
 from bombyx.envelope.documents import RelayNote, ResponseHead
 from bombyx.envelope.frames import FrameType, encode_frame
-from bombyx.envelope.keys import PublicSealingKey, expand, wrap_info
+from bombyx.envelope.keys import expand, wrap_info
 from bombyx.envelope.plaintext import PlaintextHead, pack
 from bombyx.envelope.request import (
-    RequestHead,
     SealedRequest,
     auth_document,
     commitment,
     seal_frames,
-    unwrap,
 )
 from bombyx.envelope.response import Padding, ResponseSealer, response_secret
 from bombyx.envelope.session import request_keys, session_info
-from bombyx.errors import CannotOpen
 from bombyx.link.frames import LinkType, encode_link_frame
 from bombyx.link.hello import Hello, challenge, worker_terms
 from bombyx.link.open import Open, SessionKey, WrappedKey, encode_open
@@ -36,6 +34,7 @@ from bombyx.money.statement import statement_hash
 from bombyx.signing import Kind
 from tests import factories
 from tests.factories import BODY, GATEWAY, NOW, PAYER, hex_of, seed, worker
+from tests.vectors import link_vectors, negative, reference_hpke
 
 FOLDER = Path(__file__).parent
 WORKERS = [worker("a"), worker("b")]
@@ -65,32 +64,52 @@ def documents() -> Section:
     }
 
 
-def request(kept_wraps: list[str]) -> Section:
-    """A sealed request to two workers."""
-    header = factories.hashed_header(WORKERS)
-    head = PlaintextHead(content_type="application/json", user_cache_secret=hex_of("cache"))
-    dek, plaintext = seed("dek"), pack(head, BODY)
-    frames = seal_frames(dek, header.h, plaintext)
-    req_ct_hash = hashlib.sha256(frames).digest()
-    c = commitment(dek, header.h, req_ct_hash)
-    auth = PAYER.sign(Kind.REQUEST, auth_document(c))
-    made = RequestHead(header, c, auth, ())
-    wraps = [wrap_for(number, made, kept_wraps) for number in range(len(WORKERS))]
+HEAD = PlaintextHead(content_type="application/json", user_cache_secret=hex_of("cache"))
+
+
+@cache
+def sealed_request() -> SealedRequest:
+    """A sealed request to two workers, all of it from fixed seeds."""
+    header, dek = factories.hashed_header(WORKERS), seed("dek")
+    frames = seal_frames(dek, header.h, pack(HEAD, BODY))
+    c = commitment(dek, header.h, hashlib.sha256(frames).digest())
     secrets = tuple(seed(f"rs {number}") for number in range(len(WORKERS)))
-    sealed = SealedRequest(header, c, auth, tuple(wraps), frames, secrets)
+    wraps = tuple(
+        reference_hpke.wrap(
+            of.sealing.public_bytes,
+            dek + secret,
+            info=wrap_info(bytes.fromhex(of.id), header.h, c),
+            seed=encaps_seed(number),
+        )
+        for number, (of, secret) in enumerate(zip(WORKERS, secrets, strict=True))
+    )
+    auth = PAYER.sign(Kind.REQUEST, auth_document(c))
+    return SealedRequest(header, c, auth, wraps, frames, secrets)
+
+
+def encaps_seed(number: int) -> bytes:
+    """The randomness of one wrap: 32 bytes for ML-KEM, 32 for X25519."""
+    return seed(f"encaps {number}", reference_hpke.ENCAPS_SEED_BYTES)
+
+
+def request() -> Section:
+    """The sealed request with everything that led to it."""
+    sealed, head, dek = sealed_request(), HEAD, seed("dek")
+    header, c, auth, frames = sealed.header, sealed.c, sealed.auth, sealed.frames
+    plaintext = pack(head, BODY)
     return {
         "header": header.raw.decode(),
         "h": header.h.hex(),
         "dek": dek.hex(),
         "key": expand(dek, b"key").hex(),
         "nonce": expand(dek, b"nonce", 12).hex(),
-        "response_secrets": [secret.hex() for secret in secrets],
+        "response_secrets": [secret.hex() for secret in sealed.response_secrets],
         "plaintext_head": text(head),
         "body": BODY.decode(),
         "plaintext_bytes": len(plaintext),
         "plaintext_sha256": hashlib.sha256(plaintext).hexdigest(),
         "frames": frames.hex(),
-        "req_ct_hash": req_ct_hash.hex(),
+        "req_ct_hash": sealed.req_ct_hash.hex(),
         "c": c.hex(),
         "payer_seed": hex_of("payer"),
         "auth_message": signing.message(Kind.REQUEST, auth_document(c)).hex(),
@@ -102,29 +121,14 @@ def request(kept_wraps: list[str]) -> Section:
                 "x25519_seed": hex_of(f"{name} x25519"),
                 "public_key_sha256": hashlib.sha256(of.sealing.public_bytes).hexdigest(),
                 "info": wrap_info(bytes.fromhex(of.id), header.h, c).hex(),
+                "encaps_seed": encaps_seed(number).hex(),
                 "wrap": wrap.hex(),
             }
-            for name, of, wrap in zip("ab", WORKERS, wraps, strict=True)
+            for number, (name, of, wrap) in enumerate(zip("ab", WORKERS, sealed.wraps, strict=True))
         ],
+        "encoded": sealed.encode().hex(),
         "encoded_sha256": hashlib.sha256(sealed.encode()).hexdigest(),
     }
-
-
-def wrap_for(number: int, made: RequestHead, kept: list[str]) -> bytes:
-    """The kept wrap when it still opens to the right secrets, else a fresh one."""
-    of, h, c = WORKERS[number], made.header.h, made.c
-    right = seed("dek") + seed(f"rs {number}")
-    if number < len(kept):
-        wrap = bytes.fromhex(kept[number])
-        try:
-            keys = unwrap(wrap, of.sealing, worker=bytes.fromhex(of.id), h=h, c=c)
-        except CannotOpen:
-            pass
-        else:
-            if keys.dek + keys.response_secret == right:
-                return wrap
-    public = PublicSealingKey.from_bytes(of.sealing.public_bytes)
-    return public.wrap(right, wrap_info(bytes.fromhex(of.id), h, c))
 
 
 def response() -> Section:
@@ -171,7 +175,10 @@ def receipts() -> Section:
     batch = factories.receipts(statements, WORKERS[0].receipt)
     return {
         "receipt_key": WORKERS[0].receipt.public_hex,
+        "batch": text(batch[0].batch),
         "batch_message": signing.message(Kind.BATCH, batch[0].batch).hex(),
+        "settle_message": signing.message(Kind.SETTLE, batch[0].batch).hex(),
+        "settle_signature": WORKERS[0].receipt.sign(Kind.SETTLE, batch[0].batch).hex(),
         "receipts": [
             {
                 "receipt": text(receipt),
@@ -183,7 +190,7 @@ def receipts() -> Section:
     }
 
 
-def link(wrap: str) -> Section:
+def link() -> Section:
     """Hello and open frames, and a bare session's keys."""
     hello = Hello(v="bombyx-link/1", nonce=hex_of("nonce w"))
     url = "wss://gateway.example/v1/link"
@@ -191,7 +198,7 @@ def link(wrap: str) -> Section:
     terms = worker_terms(hello, offered, worker=WORKERS[0].id, at=NOW)
     header, session = factories.hashed_header(WORKERS), seed("session id", 16)
     keys: dict[str, WrappedKey | SessionKey] = {
-        "wrapped": WrappedKey(bytes.fromhex(wrap)),
+        "wrapped": WrappedKey(sealed_request().wraps[0]),
         "session": SessionKey(session, 7),
     }
     opens = {
@@ -214,20 +221,21 @@ def link(wrap: str) -> Section:
             "dek": bare.dek.hex(),
             "response_secret": bare.response_secret.hex(),
         },
+        **link_vectors.frames(),
     }
 
 
-def build(stored: dict[str, Section]) -> dict[str, Section]:
-    """All sections, by file name; `stored` gives the wraps to keep."""
-    kept = [entry["wrap"] for entry in stored.get("request", {}).get("wraps", [])]
-    sealed = request(kept)
-    return {
+@cache
+def build() -> dict[str, Section]:
+    """All sections, by file name."""
+    positive = {
         "documents": documents(),
-        "request": sealed,
+        "request": request(),
         "response": response(),
         "receipts": receipts(),
-        "link": link(sealed["wraps"][0]["wrap"]),
+        "link": link(),
     }
+    return {**positive, "negative": negative.cases(positive)}
 
 
 def load() -> dict[str, Section]:
@@ -237,7 +245,7 @@ def load() -> dict[str, Section]:
 
 def main() -> None:
     """Write every file anew."""
-    for name, section in build(load()).items():
+    for name, section in build().items():
         path = FOLDER / f"{name}.json"
         path.write_text(json.dumps(section, indent=1, ensure_ascii=False) + "\n", "utf-8")
 

@@ -30,6 +30,7 @@ def test_a_frame_is_type_flags_length_and_body() -> None:
     assert encode_frame(FrameType.END, 1, b"abc") == b"\x05\x01\x00\x00\x00\x03abc"
 
 
+@pytest.mark.spec("2.9-e", "3.3-a")
 def test_associated_data_is_h_seq_type_flags() -> None:
     assert aad(seed("h"), 258, 5, 1) == seed("h") + bytes(6) + b"\x01\x02\x05\x01"
 
@@ -71,6 +72,7 @@ def test_a_frame_that_trickles_in_costs_no_copy_for_each_piece() -> None:
     assert len(splitter.feed(raw[at + 64 :])) == 1
 
 
+@pytest.mark.spec("3.6-a")
 @pytest.mark.parametrize("frame_type", LIMITS)
 def test_a_length_is_checked_before_the_body_is_there(frame_type: int) -> None:
     limit = LIMITS[frame_type]
@@ -90,6 +92,7 @@ def test_no_frame_is_made_that_no_reader_takes(frame_type: int) -> None:
         encode_frame(frame_type, 0, bytes(limit + 1))
 
 
+@pytest.mark.spec("3.1-b")
 @pytest.mark.parametrize("frame_type", sorted(set(range(256)) - set(LIMITS)))
 def test_an_unknown_type_is_refused(frame_type: int) -> None:
     with pytest.raises(MalformedFrame, match="no frame type"):

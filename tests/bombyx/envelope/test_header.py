@@ -40,6 +40,7 @@ def test_every_field_changes_the_hash(field: str) -> None:
     assert factories.hashed_header(**{field: others.get(field, 1)}).h != factories.hashed_header().h
 
 
+@pytest.mark.spec("1.6-b")
 @pytest.mark.parametrize(
     "changes",
     [
@@ -77,17 +78,20 @@ def test_a_value_out_of_bounds_is_refused(changes: dict[str, object]) -> None:
         parse_header(raw)
 
 
+@pytest.mark.spec("2.1-a", "2.1-b")
 def test_eight_candidates_are_allowed_and_fit() -> None:
     raw = hash_header(header([worker(str(number)) for number in range(8)])).raw
     assert len(parse_header(raw).header.candidates) == 8
 
 
+@pytest.mark.spec("2.1-b")
 def test_a_worker_named_twice_is_refused() -> None:
     raw = hash_header(header([worker(), worker()])).raw
     with pytest.raises(MalformedHeader, match="twice"):
         parse_header(raw)
 
 
+@pytest.mark.spec("2.1-a")
 def test_a_long_header_is_refused_before_it_is_read() -> None:
     with pytest.raises(MalformedHeader, match="16 KiB"):
         parse_header(b" " * (MAX_HEADER_BYTES + 1))
@@ -98,6 +102,7 @@ def test_five_minutes_of_skew_are_accepted(skew: int) -> None:
     check_issued_at(NOW + skew, NOW)
 
 
+@pytest.mark.spec("4-j", "4.1-c")
 def test_an_old_header_is_skew_and_a_future_one_is_ahead() -> None:
     with pytest.raises(ClockSkew) as old:
         check_issued_at(NOW - 301, NOW)

@@ -23,11 +23,13 @@ from tests.factories import seed, worker
 SMALL_ORDER_X25519 = [0, 1, 2**255 - 19 - 1, 2**255 - 19]
 
 
+@pytest.mark.spec("2.9-a")
 @given(st.binary(min_size=32, max_size=32), st.binary(max_size=200), st.integers(1, 32))
 def test_expand_is_hkdf_expand_of_rfc_5869(secret: bytes, info: bytes, length: int) -> None:
     assert expand(secret, info, length) == HKDFExpand(hashes.SHA256(), length, info).derive(secret)
 
 
+@pytest.mark.spec("2.9-a")
 @given(st.integers(0, 2**64 - 1), st.binary(max_size=64), st.binary(max_size=64))
 def test_the_nonce_is_the_base_xor_the_sequence(seq: int, payload: bytes, aad: bytes) -> None:
     secret = seed("secret")
@@ -52,6 +54,7 @@ def test_what_was_changed_does_not_open(change: str) -> None:
         cipher.open(seq, sealed, aad)
 
 
+@pytest.mark.spec("2.9-c")
 def test_a_wrap_opens_with_its_key_and_info_alone() -> None:
     public = PublicSealingKey.from_bytes(worker().sealing.public_bytes)
     info = wrap_info(seed("w"), seed("h"), seed("c"))

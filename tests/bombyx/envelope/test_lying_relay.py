@@ -194,6 +194,7 @@ TestLyingRelay = LyingRelay.TestCase
 TestLyingRelay.settings = settings(max_examples=150, stateful_step_count=20)
 
 
+@pytest.mark.spec("3.3-a", "3.3-b")
 @pytest.mark.parametrize("dropped", range(1, 7))
 def test_no_frame_can_be_left_out_unseen(dropped: int) -> None:
     frames, _ = truth([("data", b"a"), ("usage", b"u"), ("pad", b"p"), ("error", b"e")])
@@ -208,6 +209,7 @@ def test_no_frame_can_be_left_out_unseen(dropped: int) -> None:
         client.finish()
 
 
+@pytest.mark.spec("3.3-b")
 @pytest.mark.parametrize("at", [2, 5])
 def test_no_usage_frame_can_be_replaced_or_moved_unseen(at: int) -> None:
     frames, _ = truth([("data", b"a"), ("usage", b"u"), ("data", b"b"), ("data", b"c")])
@@ -219,6 +221,7 @@ def test_no_usage_frame_can_be_replaced_or_moved_unseen(at: int) -> None:
             client.feed(SALT + b"".join(lie))
 
 
+@pytest.mark.spec("3.3-b")
 def test_nothing_opens_behind_data_that_was_replaced_by_a_clear_frame() -> None:
     frames, _ = truth([("data", b"never "), ("data", b"press this")])
     client = opener()

@@ -25,6 +25,7 @@ def test_the_cache_secret_may_be_absent() -> None:
     assert unpack(pack(head, b"{}")).head == head
 
 
+@pytest.mark.spec("2.2-a")
 def test_buckets_double_to_8_kib_and_then_grow_by_an_eighth() -> None:
     sizes = [1, 1024, 1025, 2048, 2049, 4097, 8192, 8193, 9216, 9217]
     padded = [1024, 1024, 2048, 2048, 4096, 8192, 8192, 9216, 9216, 10368]
@@ -47,6 +48,7 @@ def _raw(head: bytes, body: bytes, tail: bytes = b"") -> bytes:
 GOOD = canonical.encode(HEAD)
 
 
+@pytest.mark.spec("2.2-b")
 @pytest.mark.parametrize(
     "data",
     [

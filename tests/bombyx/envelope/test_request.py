@@ -53,6 +53,7 @@ def test_each_candidate_opens_what_was_sealed(body: bytes) -> None:
     check_auth(c, head.auth, PAYER.public_key)
 
 
+@pytest.mark.spec("2.8-a")
 def test_the_bytes_are_as_the_specification_says() -> None:
     sealed = factories.sealed_request(workers=TWO)
     raw = sealed.header.raw
@@ -70,6 +71,7 @@ def test_the_plaintext_shows_nowhere() -> None:
     assert seed("dek").hex() not in repr(sealed)
 
 
+@pytest.mark.spec("2.8-b")
 @pytest.mark.parametrize(
     ("size", "count"),
     [(1024, 1), (FRAME_PLAINTEXT, 1), (FRAME_PLAINTEXT + 1, 2), (3 * FRAME_PLAINTEXT, 3)],
@@ -103,6 +105,7 @@ def _frames(*pieces: bytes, types: bytes = b"", flags: bytes = b"") -> bytes:
 PACKED = pack(HEAD, BODY)
 
 
+@pytest.mark.spec("2.8-b")
 @pytest.mark.parametrize(
     "frames",
     [
@@ -122,6 +125,7 @@ def test_other_framings_are_refused(frames: bytes) -> None:
         open_frames(DEK, H, frames)
 
 
+@pytest.mark.spec("2.9-e")
 def test_frames_in_another_order_or_of_another_request_do_not_open() -> None:
     whole = seal_frames(DEK, H, pack(HEAD, seed("long", 2 * 2**20)))
     size = 6 + 2**20
@@ -132,6 +136,7 @@ def test_frames_in_another_order_or_of_another_request_do_not_open() -> None:
         open_frames(DEK, seed("other h"), whole)
 
 
+@pytest.mark.spec("2.9-c")
 def test_a_wrap_is_bound_to_worker_header_and_commitment() -> None:
     sealed = factories.sealed_request(workers=TWO)
     first, second = TWO
@@ -154,6 +159,7 @@ def test_a_wrap_of_another_size_inside_does_not_open() -> None:
         unwrap(blob, worker().sealing, worker=seed("w"), h=seed("h"), c=seed("c"))
 
 
+@pytest.mark.spec("2.9-c")
 def test_the_commitment_fixes_key_header_and_ciphertext() -> None:
     sealed = factories.sealed_request()
     keys = unwrap(
@@ -172,6 +178,7 @@ def test_the_commitment_fixes_key_header_and_ciphertext() -> None:
         check_commitment(replace(keys, dek=seed("other")), **right)
 
 
+@pytest.mark.spec("2.7-a")
 def test_only_the_payer_signs_for_the_request() -> None:
     c = seed("c")
     auth = PAYER.sign(Kind.REQUEST, {"c": c.hex()})
@@ -206,6 +213,7 @@ RAW = factories.sealed_request(workers=TWO).encode()
 HEADER_END = 4 + int.from_bytes(RAW[:4])
 
 
+@pytest.mark.spec("2.8-a")
 @pytest.mark.parametrize(
     "data",
     [
@@ -240,6 +248,7 @@ def test_a_strangers_bytes_raise_nothing_but_named_errors(junk: bytes, cut: int)
             continue
 
 
+@pytest.mark.spec("2.9-a")
 def test_commitment_is_the_key_schedule_of_the_specification() -> None:
     assert commitment(DEK, H, seed("bh")) == expand(DEK, b"commit" + H + seed("bh"), 32)
 

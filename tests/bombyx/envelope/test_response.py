@@ -52,6 +52,7 @@ def data_of(opened: list[Opened]) -> bytes:
     return b"".join(item.payload for item in opened if isinstance(item, DataOpened))
 
 
+@pytest.mark.spec("3.1-a")
 @given(
     st.lists(st.binary(max_size=1500), max_size=5),
     st.sampled_from(Padding),
@@ -95,6 +96,7 @@ def test_a_payload_longer_than_a_frame_is_split() -> None:
     assert data_of(opening.feed(SALT + frames)) == payload
 
 
+@pytest.mark.spec("3.7-a")
 @given(st.integers(0, 3000))
 def test_bucket_padding_hides_lengths_in_steps_of_512(size: int) -> None:
     packed = pad(bytes(size), Padding.BUCKET)
@@ -104,6 +106,19 @@ def test_bucket_padding_hides_lengths_in_steps_of_512(size: int) -> None:
     assert unpad(packed) == bytes(size)
 
 
+@given(st.integers(0, 40), st.integers(0, 2000), st.integers(0, 2100))
+def test_padding_of_any_length_is_zeros_and_nothing_else(size: int, more: int, at: int) -> None:
+    """A sender may pad further than the next bucket; not one bit may hide in it."""
+    packed = size.to_bytes(4) + b"x" * size + bytes(more)
+    assert unpad(packed) == b"x" * size
+    if 4 + size <= at < len(packed):
+        with pytest.raises(MalformedFrame, match="padding"):
+            unpad(packed[:at] + b"\1" + packed[at + 1 :])
+    with pytest.raises(MalformedFrame):
+        unpad((size + more + 1).to_bytes(4) + packed[4:])
+
+
+@pytest.mark.spec("3.3-b", "3.4-a")
 def test_the_transcript_covers_h_salt_and_every_frame() -> None:
     sealing = sealer()
     raw = SALT + sealing.head(HEAD) + sealing.data(b"x") + sealing.keepalive(3)
@@ -112,6 +127,7 @@ def test_the_transcript_covers_h_salt_and_every_frame() -> None:
     assert (transcript.digest(), transcript.length) == (hashlib.sha256(H + SALT).digest(), 32)
 
 
+@pytest.mark.spec("2.9-a")
 def test_the_secret_of_an_answer_depends_on_its_salt() -> None:
     assert response_secret(SECRET, SALT) == expand(SECRET, b"response" + SALT)
     assert response_secret(SECRET, SALT) != response_secret(SECRET, seed("other salt"))
@@ -124,6 +140,7 @@ def test_the_second_candidate_is_known_by_its_frame() -> None:
     assert opened.worker == worker("b").id
 
 
+@pytest.mark.spec("3.8-a")
 def test_a_worker_that_was_not_asked_cannot_answer() -> None:
     with pytest.raises(CannotOpen, match="not sealed by a worker that was asked"):
         opener().feed(SALT + sealer(secret=seed("rs 2")).head(HEAD))
@@ -140,6 +157,7 @@ def test_an_error_after_data_is_followed_by_usage_and_end() -> None:
     opening.finish()
 
 
+@pytest.mark.spec("3.4-c")
 def test_nothing_goes_between_fixing_and_the_usage_frame_nor_after_the_end() -> None:
     sealing = sealer()
     sealing.head(HEAD)
@@ -164,6 +182,7 @@ def test_a_salt_has_32_bytes() -> None:
         ResponseSealer(SECRET, h=H, salt=b"short", padding=Padding.BUCKET)
 
 
+@pytest.mark.spec("3.2-b")
 @pytest.mark.parametrize("count", range(6))
 def test_an_answer_without_its_end_is_truncated(count: int) -> None:
     frames = answer(b"one", b"two", b"three")
@@ -181,6 +200,7 @@ def test_the_client_knows_where_it_stands_in_the_transcript() -> None:
     assert opening.position() == (hashlib.sha256(H + read).digest(), len(read))
 
 
+@pytest.mark.spec("3.2-b")
 def test_an_answer_torn_within_its_salt_is_truncated() -> None:
     opening = opener()
     assert opening.feed(SALT[:31]) == []
@@ -188,6 +208,7 @@ def test_an_answer_torn_within_its_salt_is_truncated() -> None:
         opening.finish()
 
 
+@pytest.mark.spec("3.6-b")
 @pytest.mark.parametrize("extra", [b"\0", encode_frame(3, 0, b""), NOTE])
 @pytest.mark.parametrize("together", [True, False])
 def test_bytes_after_the_end_are_an_error(extra: bytes, *, together: bool) -> None:
@@ -199,6 +220,7 @@ def test_bytes_after_the_end_are_an_error(extra: bytes, *, together: bool) -> No
         opening.feed(raw + extra if together else extra)
 
 
+@pytest.mark.spec("3.5-b")
 def test_a_relay_note_is_reported_as_unauthenticated() -> None:
     frames = answer(b"one")
     for sent in (frames[:1], frames[:2]):
@@ -215,6 +237,7 @@ def test_an_answer_of_a_note_alone_is_an_error() -> None:
         opener().feed(SALT + NOTE)
 
 
+@pytest.mark.spec("3.5-a")
 @pytest.mark.parametrize(
     "body", [b"", b"canary", b'{"code":"canary canary","retryable":true}', b'{"code": "a"}']
 )
@@ -226,6 +249,7 @@ def test_a_note_that_is_none_is_refused_without_showing_it(body: bytes) -> None:
     assert "canary" not in caught.value.message
 
 
+@pytest.mark.spec("3.2-a")
 @pytest.mark.parametrize("frame_type", list(FrameType))
 @pytest.mark.parametrize("flags", [0, 1, 2, 3, 128])
 def test_the_final_mark_belongs_on_the_end_frame_alone(frame_type: FrameType, flags: int) -> None:
@@ -244,6 +268,7 @@ def test_the_final_mark_belongs_on_the_end_frame_alone(frame_type: FrameType, fl
         opening.feed(raw)
 
 
+@pytest.mark.spec("3.1-c")
 def test_the_head_is_the_first_frame_and_no_other() -> None:
     liar = ForgingWorker()
     with pytest.raises(MalformedFrame, match="head is the first"):
@@ -255,6 +280,7 @@ def test_the_head_is_the_first_frame_and_no_other() -> None:
         opener().feed(again.head() + again.frame(FrameType.HEAD, bytes(4)))
 
 
+@pytest.mark.spec("3.8-b")
 @pytest.mark.parametrize(
     "frame",
     [
@@ -281,6 +307,7 @@ def test_a_head_that_is_none_is_refused(head: bytes) -> None:
         opener().feed(SALT + ForgingWorker().frame(FrameType.HEAD, pad(head, Padding.EXACT)))
 
 
+@pytest.mark.spec("3.8-b")
 @pytest.mark.parametrize("count", [0, 4, 2**53 - 1])
 def test_an_end_that_counts_other_bytes_is_refused(count: int) -> None:
     liar, opening = ForgingWorker(), opener()

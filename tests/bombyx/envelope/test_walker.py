@@ -12,6 +12,7 @@ from bombyx.errors import MalformedFrame
 from tests.bombyx.envelope.answers import HEAD, SALT, STATEMENT, H, answer, sealer
 
 
+@pytest.mark.spec("3.4-a", "3.4-b")
 @given(st.lists(st.integers(0, 4000), max_size=12))
 def test_the_gateway_computes_the_hash_and_length_that_the_worker_fixed(cuts: list[int]) -> None:
     sealing, walker = sealer(), ResponseWalker(H)
@@ -46,6 +47,7 @@ def test_salt_and_head_are_no_answer_yet() -> None:
     assert walker.ended
 
 
+@pytest.mark.spec("3.5-a")
 def test_a_worker_may_not_send_a_relay_note() -> None:
     walker = ResponseWalker(H)
     with pytest.raises(MalformedFrame, match="may not send"):
