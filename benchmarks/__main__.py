@@ -1,6 +1,6 @@
 """`make bench`: a table for people, `--json FILE` for machines.
 
-python -m benchmarks [--rounds 3] [--json FILE] [--only client|relay|worker]
+python -m benchmarks [--rounds 3] [--json FILE] [--only client|relay|worker|leakage]
 
 The last row is the yardstick: divide by it to compare runs of different hours or machines.
 """
@@ -11,10 +11,22 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks import client_seal, relay, worker_token, yardstick
+from benchmarks import (
+    client_answer,
+    client_seal,
+    client_stream,
+    leakage,
+    relay,
+    worker_token,
+    yardstick,
+)
 
 TARGETS = {
     "client seals 4 KB to 3 candidates": 600,
+    "worker opens it": 250,
+    "client opens an answer, with receipt": 250,
+    "stream frame, bucket: seal + open": 6,
+    "stream frame, exact: seal + open": 6,
     "sealed request, one frame": 220,
     "sealed stream, per token": 33,
     "worker, per token besides the engine": 60,
@@ -26,27 +38,39 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--only", choices=["client", "relay", "worker"])
+    parser.add_argument("--only", choices=["client", "relay", "worker", "leakage"])
     arguments = parser.parse_args()
+    machine = {"python": platform.python_version(), "machine": platform.machine()}
+    told: dict[str, object] = {"machine": machine}
+    if arguments.only != "leakage":
+        told["rows"] = _costs(arguments.only, rounds=arguments.rounds)
+    if arguments.only in (None, "leakage"):
+        print("measuring: leakage …", file=sys.stderr)
+        told["leakage"] = rows = leakage.measure()
+        leakage.show(rows)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(told, indent=2))
+    return 0
+
+
+def _costs(only: str | None, *, rounds: int) -> list[dict[str, object]]:
+    """The table of CPU time."""
     rows: list[dict[str, object]] = []
-    if arguments.only in (None, "client"):
-        rows += client_seal.measure()
-    if arguments.only in (None, "relay"):
+    if only in (None, "client"):
+        rows += client_seal.measure() + client_answer.measure() + client_stream.measure()
+    if only in (None, "relay"):
         for case in relay.CASES:
             print(f"measuring: {case.name} …", file=sys.stderr)
-            rows.append(relay.measure(case, rounds=arguments.rounds))
-    if arguments.only in (None, "worker"):
+            rows.append(relay.measure(case, rounds=rounds))
+    if only in (None, "worker"):
         print("measuring: worker …", file=sys.stderr)
-        rows.append(worker_token.measure(rounds=arguments.rounds))
+        rows.append(worker_token.measure(rounds=rounds))
     rows.append(yardstick.measure())
     print(f"{'case':40} {'CPU us':>9} {'target':>8}  unit")
     for row in rows:
         target = TARGETS.get(str(row["case"]), "")
         print(f"{row['case']:40} {row['us_cpu']:>9} {target:>8}  {row['unit']}")
-    if arguments.json:
-        machine = {"python": platform.python_version(), "machine": platform.machine()}
-        arguments.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2))
-    return 0
+    return rows
 
 
 if __name__ == "__main__":

@@ -166,7 +166,6 @@ class Worker:
             admission,
             credit=self._credit,
             desk=lambda gateway: self._desk(gateway)[0],
-            padding=self._settings.padding,
             clock=parts.clock,
             changed=self._changed.set,
         )

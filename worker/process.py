@@ -11,7 +11,6 @@ import structlog
 
 from bombyx.attestation.simulated import image_measurement
 from bombyx.cli.output import Output
-from bombyx.envelope.response import Padding
 from bombyx.errors import SetupError
 from worker.app import Parts, Worker
 from worker.attest.port import Quoter
@@ -50,8 +49,6 @@ def prepare(settings: WorkerSettings, folder: Path, output: Output) -> Prepared:
         raise SetupError("name a gateway: bombyx worker --gateway https://HOST:PORT")
     for url in settings.gateway:
         link_url(url)
-    if settings.padding is Padding.EXACT:
-        _log.warning("padding_exact", means="frame sizes show the length of each token")
     os.umask(_OWNER_ONLY)
     folder.mkdir(parents=True, exist_ok=True, mode=_STATE_MODE)
     root_file = settings.simulated_root or folder / ROOT_FILE

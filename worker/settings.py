@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bombyx.envelope.response import Padding
 from bombyx.settings import RoleSettings
 from bombyx.units import MAX_NANO
 
@@ -48,7 +47,5 @@ class WorkerSettings(RoleSettings):
     network has no payout channels nothing is ever paid, so any limit would stop the worker."""
     simulated_root: Path | None = None
     """The simulated network's root, shared by its workers; in the state folder when unset."""
-    padding: Padding = Padding.BUCKET
-    """`exact` shows token lengths to the network; only for measurements."""
     grace_seconds: Annotated[int, Field(ge=0, le=3600)] = 30
     """How long running requests may go on after SIGTERM."""

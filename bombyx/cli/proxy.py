@@ -14,6 +14,7 @@ from bombyx.client.secret_files import load_or_create_secret
 from bombyx.client.settings import ClientSettings
 from bombyx.client.sidecar_guard import Keys
 from bombyx.client.sidecar_server import loopback_sockets, serve_sidecar
+from bombyx.envelope.response import Padding
 from bombyx.errors import SetupError
 from bombyx.settings import load_settings, state_directory
 
@@ -37,6 +38,12 @@ def proxy(  # noqa: PLR0913  (one parameter per flag)
     api_key_file: Annotated[
         Path | None, typer.Option(help="The same, from a file; other users cannot see it.")
     ] = None,
+    padding: Annotated[
+        Padding | None, typer.Option(help="`exact` shows token lengths to the network.")
+    ] = None,
+    save_transcripts: Annotated[
+        Path | None, typer.Option(help="Keep questions and answers here, in clear.")
+    ] = None,
     state: Annotated[Path | None, typer.Option(help="Where keys lie.")] = None,
     config: Annotated[Path | None, typer.Option(help="The settings file to read.")] = None,
     as_json: JsonOption = False,
@@ -51,6 +58,8 @@ def proxy(  # noqa: PLR0913  (one parameter per flag)
         "port": port,
         "token_file": token_file,
         "api_key": _key(api_key, api_key_file),
+        "padding": padding,
+        "save_transcripts": save_transcripts,
     }
     settings, _ = load_settings(ClientSettings, "client", given, config=config)
     if settings.gateway is None:

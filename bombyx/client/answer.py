@@ -12,10 +12,12 @@ from typing import Any
 import msgspec
 
 from bombyx.chat.sse import DONE, DONE_DATA, SseDecoder, encode_event, error_event
+from bombyx.client.disputes import Dispute
 from bombyx.client.effects import Begin, Effect, Emit, Headers, Reply, read
-from bombyx.client.reading import AnswerReader, Dispute
+from bombyx.client.reading import AnswerReader
 from bombyx.client.receipts import Sealed, VerifiedAnswer
 from bombyx.client.refusals import whole
+from bombyx.client.transcripts import Transcript
 from bombyx.errors import BadAnswer, BombyxError, RemoteError, Truncated
 
 MAX_WHOLE_BYTES = 64 * 2**20
@@ -26,10 +28,14 @@ _SUMMARY = "bombyx"
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """Who is told of verified answers, and of those that were refused."""
+    """Who is told of verified answers, and of those that were refused.
+
+    `on_transcript` gets content in clear, and is set by the user's explicit wish only.
+    """
 
     on_receipt: Callable[[VerifiedAnswer], None] | None = None
     on_dispute: Callable[[Dispute], None] | None = None
+    on_transcript: Callable[[Transcript], None] | None = None
 
 
 class StreamShaper:
@@ -178,6 +184,9 @@ def _verified(reader: AnswerReader, listeners: Listeners) -> VerifiedAnswer:
     answer = reader.finish()
     if listeners.on_receipt is not None:
         listeners.on_receipt(answer)
+    transcript = reader.transcript(answer)
+    if transcript is not None and listeners.on_transcript is not None:
+        listeners.on_transcript(transcript)
     return answer
 
 

@@ -12,6 +12,7 @@ from bombyx import canonical
 from bombyx.attestation.directory import Entry
 from bombyx.attestation.verify import VerifiedWorker
 from bombyx.client.limits import Terms
+from bombyx.envelope.keys import expand
 from bombyx.errors import BadSignature, ModelNotFound, WorkerRefused
 from bombyx.money.cost import Rates
 from bombyx.money.offer import Offer, SignedOffer, offer_hash, verify_offer
@@ -57,14 +58,18 @@ class Drawn:
 
 
 def draw_candidates(
-    entries: Sequence[Entry], model: str, *, verify: Verify, now: int, draw: Draw
+    entries: Sequence[Entry], model: str, *, verify: Verify, now: int, draw: Draw, pin: bytes = b""
 ) -> Drawn:
-    """At most `MAX_DRAWN` verified workers with a live offer for the model."""
+    """At most `MAX_DRAWN` verified workers with a live offer for the model.
+
+    `pin`, 32 secret bytes, draws the same for the same workers whenever it is given: random to all
+    who do not have it, and a conversation stays with the workers that know its beginning (SPEC 12).
+    """
     offers = [(entry, _best_offer(entry, model, now)) for entry in entries]
     live = [(entry, signed) for entry, signed in offers if signed is not None]
     chosen: dict[str, Chosen] = {}
     refused: list[str] = []
-    for entry, signed in _shuffled(live, draw):
+    for entry, signed in _shuffled(live, draw, pin):
         if len(chosen) == MAX_DRAWN or len(refused) == MAX_EXAMINED:
             break
         try:
@@ -102,12 +107,13 @@ def _price(signed: SignedOffer) -> int:
 
 
 def _shuffled(
-    live: Sequence[tuple[Entry, SignedOffer]], draw: Draw
+    live: Sequence[tuple[Entry, SignedOffer]], draw: Draw, pin: bytes
 ) -> Iterator[tuple[Entry, SignedOffer]]:
     """A weighted random order (Efraimidis and Spirakis): cheap ones tend to the front."""
 
     def rank(item: tuple[Entry, SignedOffer]) -> float:
-        uniform = (int.from_bytes(draw(8)) + 0.5) * _UNIT
+        drawn = expand(pin, bytes.fromhex(item[1].offer.worker), 8) if pin else draw(8)
+        uniform = (int.from_bytes(drawn) + 0.5) * _UNIT
         # An exponential variable whose mean is the price: the smallest comes first.
         return -log(uniform) * (1 + _price(item[1]))
 

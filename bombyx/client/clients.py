@@ -6,7 +6,8 @@ Each SDK insists on clients of the library that it runs on: httpx2 from openai 3
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import httpx2
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import httpx
 
 OnReceipt = Callable[[VerifiedAnswer], None] | None
+Padding = Literal["bucket", "exact"]
 
 
 def http_client(
@@ -27,15 +29,25 @@ def http_client(
     timeout: httpx2.Timeout = transport_httpx2.DEFAULT_TIMEOUT,
     on_receipt: OnReceipt = None,
     cache_secret: bytes | None = None,
+    padding: Padding | None = None,
+    save_transcripts: Path | str | None = None,
     transport: httpx2.BaseTransport | None = None,
 ) -> httpx2.Client:
     """A sealed client for `OpenAI(http_client=…)`, openai 3 and later.
 
     `policy` is a `Policy` or its file; `on_receipt` hears of each verified answer; `cache_secret`
     (32 bytes) shares a prefix cache within a team; `transport` stands in for the network.
+    `padding="exact"` shows token lengths to the network, and `save_transcripts` is a folder that
+    gets content in clear: both are warned of.
     Raises `PolicyError` without a policy, `SetupError` when the user's key files are unsafe.
     """
-    session = open_session(policy, on_receipt=on_receipt, cache_secret=cache_secret)
+    session = open_session(
+        policy,
+        on_receipt=on_receipt,
+        cache_secret=cache_secret,
+        padding=padding,
+        save_transcripts=save_transcripts,
+    )
     return transport_httpx2.sealed_client(session, timeout=timeout, transport=transport)
 
 
@@ -45,10 +57,18 @@ def async_http_client(
     timeout: httpx2.Timeout = transport_httpx2.DEFAULT_TIMEOUT,
     on_receipt: OnReceipt = None,
     cache_secret: bytes | None = None,
+    padding: Padding | None = None,
+    save_transcripts: Path | str | None = None,
     transport: httpx2.AsyncBaseTransport | None = None,
 ) -> httpx2.AsyncClient:
     """The twin of `http_client` for `AsyncOpenAI`."""
-    session = open_session(policy, on_receipt=on_receipt, cache_secret=cache_secret)
+    session = open_session(
+        policy,
+        on_receipt=on_receipt,
+        cache_secret=cache_secret,
+        padding=padding,
+        save_transcripts=save_transcripts,
+    )
     return transport_httpx2.sealed_async_client(session, timeout=timeout, transport=transport)
 
 
@@ -58,11 +78,19 @@ def httpx_client(
     timeout: "httpx.Timeout | None" = None,
     on_receipt: OnReceipt = None,
     cache_secret: bytes | None = None,
+    padding: Padding | None = None,
+    save_transcripts: Path | str | None = None,
     transport: "httpx.BaseTransport | None" = None,
 ) -> "httpx.Client":
     """`http_client` for openai 1 and 2, which run on httpx."""
     library = _transport_httpx()
-    session = open_session(policy, on_receipt=on_receipt, cache_secret=cache_secret)
+    session = open_session(
+        policy,
+        on_receipt=on_receipt,
+        cache_secret=cache_secret,
+        padding=padding,
+        save_transcripts=save_transcripts,
+    )
     timeout = timeout or library.DEFAULT_TIMEOUT
     client: httpx.Client = library.sealed_client(session, timeout=timeout, transport=transport)
     return client
@@ -74,11 +102,19 @@ def async_httpx_client(
     timeout: "httpx.Timeout | None" = None,
     on_receipt: OnReceipt = None,
     cache_secret: bytes | None = None,
+    padding: Padding | None = None,
+    save_transcripts: Path | str | None = None,
     transport: "httpx.AsyncBaseTransport | None" = None,
 ) -> "httpx.AsyncClient":
     """The twin of `httpx_client` for `AsyncOpenAI`."""
     library = _transport_httpx()
-    session = open_session(policy, on_receipt=on_receipt, cache_secret=cache_secret)
+    session = open_session(
+        policy,
+        on_receipt=on_receipt,
+        cache_secret=cache_secret,
+        padding=padding,
+        save_transcripts=save_transcripts,
+    )
     timeout = timeout or library.DEFAULT_TIMEOUT
     client: httpx.AsyncClient = library.sealed_async_client(
         session, timeout=timeout, transport=transport

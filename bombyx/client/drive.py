@@ -4,10 +4,12 @@ The first item is a `Begin`, all others are bytes of the body. Closing a drive c
 response at once, wherever it stands.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Generator
+from concurrent.futures import wait
 from typing import Protocol
 
-from bombyx.client.effects import Begin, Emit, Head, Reply, Send, Steps
+from bombyx.client.effects import Begin, Emit, Head, Reply, Send, Steps, Wait
 
 
 class Upstream(Protocol):
@@ -59,6 +61,8 @@ def drive(steps: Steps, upstream: Upstream) -> Generator[Begin | bytes, None, No
                     yield effect
                 case Emit(data):
                     yield data
+                case Wait(event):
+                    wait((event,))
                 case _:
                     reply = upstream.read()
     finally:
@@ -83,6 +87,9 @@ async def drive_async(steps: Steps, upstream: AsyncUpstream) -> AsyncGenerator[B
                     yield effect
                 case Emit(data):
                     yield data
+                case Wait(event):
+                    # Shielded: who gives up waiting must not cancel what others wait for.
+                    await asyncio.shield(asyncio.wrap_future(event))
                 case _:
                     reply = await upstream.read()
     finally:

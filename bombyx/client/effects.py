@@ -5,6 +5,7 @@ serves httpx2 and httpx, sync and async, and the sidecar.
 """
 
 from collections.abc import Generator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from bombyx.errors import BadAnswer
@@ -45,6 +46,13 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class Wait:
+    """Answer with None once `event` is done: another exchange is about to find what we need."""
+
+    event: "Future[None]"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Begin:
     """Start the answer to the SDK."""
 
@@ -76,10 +84,10 @@ class Head:
         return self.header("content-type").partition(";")[0].strip().lower()
 
 
-Effect = Send | Read | Begin | Emit
+Effect = Send | Read | Wait | Begin | Emit
 Reply = Head | bytes | None
 Steps = Generator[Effect, Reply, None]
-"""An exchange: exactly one `Begin`, then `Emit`s; any number of `Send` and `Read` between."""
+"""An exchange: one `Begin`, then `Emit`s; any number of `Send`, `Read` and `Wait` between."""
 
 
 def find(headers: Sequence[tuple[str, str]], name: str) -> str:

@@ -13,6 +13,19 @@ from bombyx.envelope.keys import SECRET_BYTES, expand
 from bombyx.signing import Role, Signer
 
 _MAX_SIGNERS = 1024
+SHARDS = 16
+"""So few that a shard tells 4 bits of a beginning: one in 16 unrelated conversations shares it."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Shard:
+    """Which of an account's requests may share a cached prefix: all that anyone is told of it.
+
+    `name` is the header's `cache_shard`; `pin` draws the shard's candidates and stays here.
+    """
+
+    name: str
+    pin: bytes
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -25,6 +38,14 @@ class Identity:
     def __post_init__(self) -> None:
         if len(self.payer_root) != SECRET_BYTES or len(self.cache_secret) != SECRET_BYTES:
             raise ValueError("the payer root and the cache secret have 32 bytes each")
+
+    def shard(self, authorization: str, beginning: bytes) -> "Shard":
+        """The shard of requests under an API key that begin alike."""
+        account = hashlib.sha256(authorization.encode()).digest()
+        hashed = hashlib.sha256(beginning).digest()
+        name = expand(self.cache_secret, b"bombyx/1/shard\0" + account + hashed)[0] % SHARDS
+        pin = expand(self.cache_secret, b"bombyx/1/draw\0" + account + bytes([name]))
+        return Shard(f"{name:x}", pin)
 
     def payer(self, gateway: str, authorization: str) -> Signer:
         """The key that signs requests to a gateway (hex key) under an API key."""

@@ -12,16 +12,19 @@ from pathlib import Path
 
 from bombyx.attestation.policy import Policy, parse_policy
 from bombyx.client.answer import Listeners
+from bombyx.client.disputes import DisputeFolder
 from bombyx.client.identity import Identity
 from bombyx.client.receipts import VerifiedAnswer
 from bombyx.client.secret_files import load_or_create_secret
 from bombyx.client.session import Session, Wishes
 from bombyx.client.settings import ClientSettings
+from bombyx.client.transcripts import TranscriptFolder, TranscriptsKept
+from bombyx.envelope.response import Padding
 from bombyx.errors import PolicyError, SetupError
 from bombyx.settings import load_settings, state_directory
 from bombyx.units import Nano
 
-PAYER_FILE, CACHE_FILE = "payer.key", "user-cache.secret"
+PAYER_FILE, CACHE_FILE, DISPUTES = "payer.key", "user-cache.secret", "disputes"
 MAX_POLICY_BYTES = 2**20
 _NO_POLICY = (
     "a sealed client needs a policy, which says which workers may read the requests: pass its file "
@@ -35,6 +38,10 @@ PolicySource = Policy | str | Path | None
 
 class ForgetfulIdentity(UserWarning):
     """Warned of when keys cannot be stored: they live as long as the process."""
+
+
+class ExactPadding(UserWarning):
+    """Warned of when answers come unpadded by the user's own wish."""
 
 
 def read_policy(path: Path) -> Policy:
@@ -102,14 +109,57 @@ def open_session(
     cache_secret: bytes | None = None,
     settings: ClientSettings | None = None,
     state: Path | None = None,
+    padding: str | None = None,
+    save_transcripts: Path | str | None = None,
 ) -> Session:
-    """A session for this user on this machine; raises `PolicyError` or `SetupError`."""
+    """A session for this user on this machine; raises `PolicyError` or `SetupError`.
+
+    `padding` and `save_transcripts` stand in for the settings of these names.
+    """
     settings = settings or load_settings(ClientSettings, "client")[0]
+    folder = state_directory(state) / "client"
     cap = settings.max_request_nano
+    chosen = _padding(padding, settings)
+    save_transcripts = save_transcripts or settings.save_transcripts
+    _warn(chosen, save_transcripts)
+    listeners = Listeners(
+        on_receipt,
+        DisputeFolder(folder / DISPUTES, unix_seconds),
+        None if save_transcripts is None else TranscriptFolder(Path(save_transcripts).expanduser()),
+    )
     return Session(
         resolve_policy(policy, settings),
-        load_identity(state_directory(state) / "client", cache_secret=cache_secret),
+        load_identity(folder, cache_secret=cache_secret),
         clock=unix_seconds,
         draw=os.urandom,
-        wishes=Wishes(Listeners(on_receipt), None if cap is None else Nano(cap)),
+        wishes=Wishes(
+            listeners,
+            None if cap is None else Nano(cap),
+            padding=chosen,
+            affinity=settings.cache_affinity,
+        ),
     )
+
+
+def _padding(wished: str | None, settings: ClientSettings) -> Padding:
+    try:
+        return settings.padding if wished is None else Padding(wished)
+    except ValueError:
+        raise SetupError(f"padding is bucket or exact, not {wished}") from None
+
+
+def _warn(padding: Padding, transcripts: Path | str | None) -> None:
+    """What the user gives up by choice is said once, where it is chosen."""
+    if padding is Padding.EXACT:
+        warnings.warn(
+            "padding is exact: whoever sees the network sees the length of every token, and much "
+            "of a text can be guessed from those",
+            ExactPadding,
+            stacklevel=4,
+        )
+    if transcripts is not None:
+        warnings.warn(
+            f"questions and answers are kept in clear in {transcripts}",
+            TranscriptsKept,
+            stacklevel=4,
+        )

@@ -1,4 +1,4 @@
-"""When an answer is complete (SPEC 3.9): its receipt says what was asked, sent and seen.
+"""When a statement is believed, and an answer complete (SPEC 3.9, 6.1): it says what was asked.
 
 Uses the same check as the gateway's settlement, so that both sides accept the same statements.
 """
@@ -14,10 +14,11 @@ from bombyx.attestation.keyset import Keyset
 from bombyx.client.choice import Chosen
 from bombyx.envelope.opener import UsageSeen
 from bombyx.envelope.request import SealedRequest
+from bombyx.envelope.response import Padding
 from bombyx.errors import BadReceipt, BadSignature, NotCanonical
 from bombyx.money.receipt import Receipt, verify_receipt
 from bombyx.money.settlement import Attempt, Claim, InvalidStatement, Passed, check_statement
-from bombyx.money.statement import Status, statement_hash
+from bombyx.money.statement import Statement, Status, statement_hash
 from bombyx.units import Nano
 
 
@@ -29,6 +30,9 @@ class Sealed:
     encoded: bytes
     chosen: Mapping[str, Chosen]
     stream: bool
+    padding: Padding = Padding.BUCKET
+    body: bytes = b""
+    """The request in clear, kept only for a transcript that the user asked for."""
 
     @property
     def id(self) -> str:
@@ -42,6 +46,7 @@ class VerifiedAnswer:
 
     receipt: Receipt
     keyset: Keyset
+    padding: Padding = Padding.BUCKET
 
     @property
     def receipt_hash(self) -> str:
@@ -49,7 +54,7 @@ class VerifiedAnswer:
         return statement_hash(self.receipt.statement).hex()
 
     def summary(self) -> dict[str, Any]:
-        """The `bombyx` object inside an answer's usage."""
+        """The `bombyx` object inside an answer's usage; names padding where it was given up."""
         statement = self.receipt.statement
         return {
             "id": statement.id,
@@ -58,6 +63,7 @@ class VerifiedAnswer:
             "receipt_hash": self.receipt_hash,
             "charge_nano": statement.charge_nano,
             "verified": True,
+            **({"padding": self.padding.value} if self.padding is Padding.EXACT else {}),
         }
 
     def document(self) -> dict[str, Any]:
@@ -68,35 +74,59 @@ class VerifiedAnswer:
         }
 
 
-def verify_answer(
-    sealed: Sealed, *, worker: str, usage: UsageSeen, status: Status, end: str
-) -> VerifiedAnswer:
-    """Check the last receipt of an answer that `worker` sealed; raises `BadReceipt`.
+def verify_statement(
+    sealed: Sealed,
+    document: bytes,
+    *,
+    worker: str,
+    passed: Passed | None,
+    held: Statement | None = None,
+) -> Receipt:
+    """A genuine statement of `worker` about exactly our request; raises `BadReceipt`.
 
-    `status` is what the receipt must say, `end` the statement's hash in the end frame.
+    `passed` is what had come of the answer before it, None where none was seen; `held` the
+    statement before, of which nothing may be taken back.
     """
     chosen = sealed.chosen[worker]
     try:
-        receipt = canonical.decode(usage.receipt, Receipt)
+        receipt = canonical.decode(document, Receipt)
         verify_receipt(receipt, bytes.fromhex(chosen.worker.keyset.receipt_key))
-        _check_fields(sealed, chosen, receipt, usage)
+        statement = receipt.statement
+        claim = _claim(sealed, chosen, statement.ticket)
+        check_statement(statement, claim, passed=passed, held=held)
+        _check_boot(statement, chosen)
     except InvalidStatement as error:
         raise BadReceipt(f"the receipt is for something else: {error.reason}") from None
     except (NotCanonical, BadSignature) as error:
         raise BadReceipt(f"the receipt is not genuine: {error.message}") from None
+    return receipt
+
+
+def _check_boot(statement: Statement, chosen: Chosen) -> None:
+    if statement.boot != chosen.worker.keyset.boot:
+        raise InvalidStatement("boot")
+
+
+def verify_usage(
+    sealed: Sealed, usage: UsageSeen, *, worker: str, held: Statement | None
+) -> Receipt:
+    """The statement of a usage frame, against all that came before it; raises `BadReceipt`."""
+    passed = Passed(usage.resp_ct_hash.hex(), usage.resp_ct_bytes)
+    return verify_statement(sealed, usage.receipt, worker=worker, passed=passed, held=held)
+
+
+def verified_answer(
+    sealed: Sealed, receipt: Receipt, *, worker: str, status: Status, end: str
+) -> VerifiedAnswer:
+    """What a verified last receipt makes of an answer; raises `BadReceipt`.
+
+    `status` is what the receipt must say, `end` the statement's hash in the end frame.
+    """
     if receipt.statement.status is not status:
         raise BadReceipt(f"the receipt says {receipt.statement.status}, the answer is {status}")
     if statement_hash(receipt.statement).hex() != end:
         raise BadReceipt("the end of the answer names another statement")
-    return VerifiedAnswer(receipt, chosen.worker.keyset)
-
-
-def _check_fields(sealed: Sealed, chosen: Chosen, receipt: Receipt, usage: UsageSeen) -> None:
-    statement, keyset = receipt.statement, chosen.worker.keyset
-    passed = Passed(usage.resp_ct_hash.hex(), usage.resp_ct_bytes)
-    check_statement(statement, _claim(sealed, chosen, statement.ticket), passed=passed)
-    if statement.boot != keyset.boot:
-        raise InvalidStatement("boot")
+    return VerifiedAnswer(receipt, sealed.chosen[worker].worker.keyset, sealed.padding)
 
 
 def _claim(sealed: Sealed, chosen: Chosen, ticket: str) -> Claim:

@@ -9,9 +9,14 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from msgspec import UNSET
+from msgspec.structs import replace
+
 from bombyx.attestation.policy import Policy
+from bombyx.client.affinity import beginning
 from bombyx.client.answer import Listeners, deliver
 from bombyx.client.choice import Draw
+from bombyx.client.disputes import Dispute
 from bombyx.client.effects import (
     Begin,
     ClearRequest,
@@ -26,8 +31,9 @@ from bombyx.client.effects import (
     send,
 )
 from bombyx.client.finding import Finder, Found, own_headers
-from bombyx.client.identity import Identity
+from bombyx.client.identity import Identity, Shard
 from bombyx.client.limits import Limits, limits
+from bombyx.client.outcome import proven, read_outcome, verify_outcome
 from bombyx.client.receipts import Sealed
 from bombyx.client.refusals import (
     MAX_ERROR_BYTES,
@@ -45,7 +51,8 @@ from bombyx.envelope.header import MAX_FEE_BPS, Candidate, Header, hash_header
 from bombyx.envelope.keys import SECRET_BYTES, PublicSealingKey
 from bombyx.envelope.plaintext import PlaintextHead
 from bombyx.envelope.request import Entropy, seal_request
-from bombyx.errors import BadAnswer, BombyxError
+from bombyx.envelope.response import Padding
+from bombyx.errors import BadAnswer, BadReceipt, BombyxError
 from bombyx.units import Nano
 
 SEALED_REQUEST = "application/vnd.bombyx.sealed"
@@ -58,10 +65,16 @@ _parsed_key = lru_cache(maxsize=1024)(PublicSealingKey.from_bytes)
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the user sets: who hears of receipts, and the most one request may cost (nano)."""
+    """What the user sets: who hears of receipts, and the most one request may cost (nano).
+
+    `padding` is what answers are sized by; `affinity` lets a gateway see which of 16 shards a
+    request belongs to, for the sake of a cached prefix.
+    """
 
     listeners: Listeners = field(default_factory=Listeners)
     max_cost: Nano | None = None
+    padding: Padding = Padding.BUCKET
+    affinity: bool = True
 
 
 class Session:
@@ -121,29 +134,58 @@ class Session:
         if head.status >= _ERROR:
             body = yield from read_all(MAX_ERROR_BYTES)
             check_refusals(read_problem(head, body), sealed)
+            self._check_outcome(head, body, sealed)
             raise gateway_error(head, body)
         encoding = head.header("content-encoding")
         if head.status != _OK or head.media_type != SEALED_STREAM or encoding:
             raise BadAnswer(f"the gateway's answer ({head.status}) is not sealed; it is not shown")
         return (yield from deliver(sealed, head.header("x-request-id"), self._wishes.listeners))
 
+    def _check_outcome(self, head: Head, body: bytes, sealed: Sealed) -> None:
+        """Raise what a receipt in the gateway's answer proves, or that it proves nothing."""
+        document = read_outcome(head.status, body)
+        if document is None:
+            return
+        listeners = self._wishes.listeners
+        try:
+            answer = verify_outcome(sealed, document)
+        except BadReceipt as error:
+            if listeners.on_dispute is not None:
+                listeners.on_dispute(Dispute(sealed, error.code, document, None))
+            raise
+        if listeners.on_receipt is not None:
+            listeners.on_receipt(answer)
+        raise proven(answer)
+
     def _seal(
         self, call: Call, name: CallName, *, fresh: bool
     ) -> Generator[Effect, Reply, Kept[Sealed]]:
-        found = yield from self._finder.find(call, fresh=fresh)
-        sealed = self._seal_to(call, found)
+        shard = self._shard(call)
+        # Who refused a moment ago is not drawn again only because he was drawn before.
+        pin = b"" if fresh or shard is None else shard.pin
+        found = yield from self._finder.find(call, fresh=fresh, pin=pin)
+        sealed = self._seal_to(call, found, shard)
         size = len(sealed.encoded)
         return self._retries.keep(name, sealed, size=size, now=self._clock())
 
-    def _seal_to(self, call: Call, found: Found) -> Sealed:
+    def _shard(self, call: Call) -> Shard | None:
+        if not self._wishes.affinity:
+            return None
+        return self._identity.shard(call.request.header("authorization"), beginning(call.body))
+
+    def _seal_to(self, call: Call, found: Found, shard: Shard | None) -> Sealed:
         """Seal the body as it came to the workers found; their offers fix what it can cost."""
         authorization = call.request.header("authorization")
         payer = self._identity.payer(found.directory.gateway, authorization)
         header = self._header(call, found, payer.public_hex, self._limits(call, found))
+        if shard is not None:
+            header = replace(header, cache_shard=shard.name)
+        wishes = self._wishes
         request = seal_request(
             hash_header(header),
             PlaintextHead(
                 content_type="application/json",
+                padding="exact" if wishes.padding is Padding.EXACT else UNSET,
                 user_cache_secret=self._identity.cache_secret.hex(),
             ),
             call.request.body,
@@ -154,7 +196,10 @@ class Session:
             ),
         )
         chosen = {one.worker.worker_id: one for one in found.chosen}
-        return Sealed(request, request.encode(), chosen, call.head.stream)
+        body = b"" if wishes.listeners.on_transcript is None else call.request.body
+        return Sealed(
+            request, request.encode(), chosen, call.head.stream, padding=wishes.padding, body=body
+        )
 
     def _limits(self, call: Call, found: Found) -> Limits:
         directory = found.directory

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import AnyHttpUrl, Field, SecretStr
 
+from bombyx.envelope.response import Padding
 from bombyx.settings import RoleSettings
 
 
@@ -23,3 +24,11 @@ class ClientSettings(RoleSettings):
     """The sidecar's own token; by default in the state directory."""
     max_request_nano: Annotated[int, Field(ge=1)] | None = None
     """The most that one request may cost; more is refused before it is sent."""
+    padding: Padding = Padding.BUCKET
+    """`exact` saves bytes and shows the network the length of every token: see traffic-shape.md."""
+    cache_affinity: bool = True
+    """Tell the gateway which of 16 shards a request belongs to, so that conversations stay with the
+    workers that have their beginning cached."""
+    save_transcripts: Path | None = None
+    """A folder that gets questions and answers in clear, with their receipts, for `bombyx receipt
+    audit`. Nothing is kept without it."""

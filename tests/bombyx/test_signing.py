@@ -37,6 +37,7 @@ def signer(role: Role = Role.PAYER) -> Signer:
     return Signer(role, seed("signing"))
 
 
+@pytest.mark.spec("1.1-a")
 def test_the_message_is_prefix_kind_zero_and_digest() -> None:
     expected = b"bombyx/1/request\0" + hashlib.sha256(canonical.encode(DOCUMENT)).digest()
     assert signing.message(Kind.REQUEST, DOCUMENT) == expected
@@ -48,6 +49,7 @@ def test_a_signature_verifies() -> None:
     verify(Kind.REQUEST, DOCUMENT, signature, signer().public_key)
 
 
+@pytest.mark.spec("1.2-a")
 @pytest.mark.parametrize(("role", "kind"), list(itertools.product(Role, Kind)))
 def test_a_key_signs_the_kinds_of_its_role_alone(role: Role, kind: Kind) -> None:
     if kind in ALLOWED[role]:
@@ -57,11 +59,13 @@ def test_a_key_signs_the_kinds_of_its_role_alone(role: Role, kind: Kind) -> None
         signer(role).sign(kind, DOCUMENT)
 
 
+@pytest.mark.spec("1.2-a")
 def test_every_kind_belongs_to_exactly_one_role() -> None:
     kinds = [kind for allowed in ALLOWED.values() for kind in allowed]
     assert sorted(kinds) == sorted(Kind)
 
 
+@pytest.mark.spec("1.1-c")
 @pytest.mark.parametrize("kind", [kind for kind in Kind if kind != Kind.REQUEST])
 def test_a_signature_of_one_kind_is_none_of_another(kind: Kind) -> None:
     signature = signer().sign(Kind.REQUEST, DOCUMENT)
@@ -77,6 +81,7 @@ def test_another_document_or_key_is_refused() -> None:
         verify(Kind.REQUEST, DOCUMENT, signature, Signer(Role.PAYER, seed("other")).public_key)
 
 
+@pytest.mark.spec("1.1-a")
 @pytest.mark.parametrize("at", range(0, 64, 3))
 def test_a_flipped_bit_is_refused(at: int) -> None:
     signature = bytearray(signer().sign(Kind.REQUEST, DOCUMENT))
@@ -91,6 +96,7 @@ def test_wrong_lengths_are_refused(signature_size: int, key_size: int) -> None:
         verify(Kind.REQUEST, DOCUMENT, bytes(signature_size), bytes(key_size))
 
 
+@pytest.mark.spec("1.1-b")
 @pytest.mark.parametrize("key", SMALL_ORDER)
 def test_a_small_order_key_is_refused_though_the_equation_holds(key: str) -> None:
     # R = the neutral element, S = 0: with A of order 1 this "signature" fits every message.
@@ -99,6 +105,7 @@ def test_a_small_order_key_is_refused_though_the_equation_holds(key: str) -> Non
         verify(Kind.REQUEST, DOCUMENT, neutral + bytes(32), bytes.fromhex(key))
 
 
+@pytest.mark.spec("1.1-b")
 def test_a_small_order_commitment_is_refused() -> None:
     with pytest.raises(BadSignature):
         verify(
@@ -109,6 +116,7 @@ def test_a_small_order_commitment_is_refused() -> None:
         )
 
 
+@pytest.mark.spec("1.1-b")
 def test_a_scalar_beyond_the_order_is_refused() -> None:
     signature = signer().sign(Kind.REQUEST, DOCUMENT)
     scalar = int.from_bytes(signature[32:], "little") + ORDER
@@ -128,6 +136,7 @@ def test_a_key_with_a_torsion_component_takes_none_of_the_signatures(torsion: st
         verify(Kind.REQUEST, DOCUMENT, signer().sign(Kind.REQUEST, DOCUMENT), mixed)
 
 
+@pytest.mark.spec("1.1-b")
 def test_a_non_canonical_key_is_refused() -> None:
     # y = p + 3, the second spelling of y = 3
     key = (2**255 - 19 + 3).to_bytes(32, "little")

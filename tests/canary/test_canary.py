@@ -141,6 +141,7 @@ def _user_secrets(site: Site) -> dict[str, bytes]:
     return found
 
 
+@pytest.mark.spec("19-a", "4-b")
 async def test_content_is_in_worker_and_sidecar_and_nowhere_else(running: Running) -> None:
     canaries = Canaries(f"Prompt{secrets.token_hex(12)}", f"Answer{secrets.token_hex(12)}")
     wanted = canaries.patterns()

@@ -26,6 +26,7 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOMBYX_STATE", str(tmp_path / "client"))
 
 
+@pytest.mark.spec("6.9-a")
 async def test_kills_at_random_leave_even_books(tmp_path: Path) -> None:
     plan = Plan(SEED, kills=3, requests=25, engines=(SCRIPTED, SCRIPTED), duration=4, grace=3)
     report = await storm(tmp_path / "site", plan)

@@ -36,6 +36,7 @@ async def overdue(net: Network, c: bytes, seconds: int = 4000) -> None:
     await net.context.meter.reap()
 
 
+@pytest.mark.spec("6.7-a")
 @pytest.mark.parametrize(
     ("good", "bad", "expected"),
     [(0, 0, None), (1, 0, 0), (2, 0, 1), (1, 1, 0), (2, 1, 1), (0, 1, None)],
@@ -66,6 +67,7 @@ async def test_the_deadline_settles_for_the_highest_valid_partial(
         assert await empty.context.store.billing_gap() == 0
 
 
+@pytest.mark.spec("6.1-b")
 async def test_a_good_partial_counts_beside_a_final_statement_that_does_not_hold(
     empty: Network,
 ) -> None:
@@ -133,6 +135,7 @@ async def test_a_worker_that_ignores_a_reset_is_not_waited_for(
         assert (await claim_of(empty, asked.c)).charge == int(partial.charge_nano)
 
 
+@pytest.mark.spec("6.7-b")
 async def test_a_statement_after_the_deadline_has_expired(empty: Network) -> None:
     async with liar(empty) as one, asking(empty, one) as asked:
         job = await one.job()
@@ -211,6 +214,7 @@ async def test_a_resent_statement_that_proves_nothing_changes_nothing(
         await ended_open(empty, asked)
 
 
+@pytest.mark.spec("5.3-b")
 async def test_a_claim_that_the_database_lost_is_rebuilt_from_its_ticket(empty: Network) -> None:
     async with liar(empty) as one, asking(empty, one) as asked:
         job = await one.job()

@@ -38,6 +38,7 @@ async def answer_whole(one: Liar, job: Job) -> int:
     return int(statement.charge_nano)
 
 
+@pytest.mark.spec("6.3-a")
 @pytest.mark.parametrize("how", ["refusal", "reset", "silence", "link", "nonsense", "unproven"])
 async def test_another_worker_answers_and_is_paid_once(empty: Network, how: str) -> None:
     async with liar(empty) as one, liar(empty) as two, asking(empty, one, two) as asked:
@@ -65,6 +66,7 @@ async def test_another_worker_answers_and_is_paid_once(empty: Network, how: str)
         assert asked.before - await empty.balance() == charge
 
 
+@pytest.mark.spec("6.6-a")
 async def test_the_losers_statement_is_superseded(empty: Network) -> None:
     async with liar(empty) as one, liar(empty) as two, asking(empty, one, two) as asked:
         bad, job = await first_of(one, two)
@@ -89,6 +91,7 @@ async def test_the_losers_statement_is_superseded(empty: Network) -> None:
         assert {ack.disposition for ack in bad.acks} == {"superseded"}
 
 
+@pytest.mark.spec("18-b")
 async def test_all_refusals_are_proof_that_nothing_ran(empty: Network) -> None:
     async with liar(empty) as one, liar(empty) as two, asking(empty, one, two) as asked:
         for _ in range(2):
@@ -114,6 +117,7 @@ async def test_all_refusals_are_proof_that_nothing_ran(empty: Network) -> None:
         assert error_of(await post(empty, asked.sealed.encode())) == (409, "outcome")
 
 
+@pytest.mark.spec("18-b", "6.3-b")
 async def test_a_refusal_for_the_clients_fault_is_400_and_ends_it(empty: Network) -> None:
     async with liar(empty) as one, liar(empty) as two, asking(empty, one, two) as asked:
         refusing, job = await first_of(one, two)
@@ -159,6 +163,7 @@ async def test_a_worker_that_says_nothing_is_given_up_in_time(empty: Network) ->
         assert await empty.balance() == asked.before
 
 
+@pytest.mark.spec("6.4-a")
 async def test_after_the_first_byte_nobody_else_is_asked(empty: Network) -> None:
     async with liar(empty) as one, liar(empty) as two, asking(empty, one, two) as asked:
         bad, job = await first_of(one, two)

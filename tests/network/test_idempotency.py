@@ -23,6 +23,7 @@ async def ask(net: Network, key: str, text: str, **fields: Any) -> httpx2.Respon
         )
 
 
+@pytest.mark.spec("14.4-a")
 async def test_a_repetition_is_not_run_again_and_shows_the_receipt(shared: Network) -> None:
     first = await ask(shared, "once", "say: once")
     assert first.status_code == 200
@@ -46,6 +47,7 @@ async def test_the_same_key_with_another_body_is_a_conflict(shared: Network) -> 
     assert await shared.balance() == spent
 
 
+@pytest.mark.spec("14.4-a")
 async def test_repetitions_at_the_same_time_are_charged_once(shared: Network) -> None:
     before = await shared.balance()
     answers = await asyncio.gather(*(ask(shared, "race", "pace: 20\ncount: 5") for _ in range(5)))

@@ -79,6 +79,7 @@ async def test_a_message_beyond_what_the_server_buffers_closes_the_socket(empty:
         assert message.type in {aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED}
 
 
+@pytest.mark.spec("10.3-e")
 async def test_silence_in_the_hello_ends_the_link(
     empty: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +119,7 @@ async def refused(net: Network, **changes: Any) -> str:
     return caught.value.reason
 
 
+@pytest.mark.spec("10.3-c")
 async def test_a_worker_that_the_policy_refuses_is_sent_away_and_never_listed(
     empty: Network,
 ) -> None:
@@ -133,6 +135,7 @@ async def test_a_worker_that_the_policy_refuses_is_sent_away_and_never_listed(
     assert empty.context.registry.all() == []
 
 
+@pytest.mark.spec("10.3-c")
 async def test_a_worker_that_cannot_sign_with_its_link_key_is_sent_away(empty: Network) -> None:
     boot = Boot.fresh()
     generation = await make_generation(empty, boot=boot)
@@ -150,6 +153,7 @@ async def challenged(
         yield socket, hello, canonical.decode(frame.payload, Challenge)
 
 
+@pytest.mark.spec("10.3-c")
 @pytest.mark.parametrize("what", ["keyset", "evidence", "collateral", "offer", "forged_offer"])
 async def test_documents_that_do_not_hold_send_a_worker_away(empty: Network, what: str) -> None:
     boot = Boot.fresh()
@@ -207,6 +211,7 @@ WORDS: dict[str, tuple[bytes, str]] = {
 }
 
 
+@pytest.mark.spec("10.1-e")
 @pytest.mark.parametrize("name", WORDS)
 async def test_a_wrong_word_on_a_live_link_ends_it(empty: Network, name: str) -> None:
     data, code = WORDS[name]
@@ -218,6 +223,7 @@ async def test_a_wrong_word_on_a_live_link_ends_it(empty: Network, name: str) ->
     assert empty.context.registry.all() == []
 
 
+@pytest.mark.spec("10.1-e")
 @pytest.mark.parametrize("name", ["ping_as_stream", "refusal", "beyond_credit", "credit_flood"])
 async def test_a_wrong_word_on_a_stream_ends_the_link_and_the_request(
     empty: Network, name: str
@@ -250,6 +256,7 @@ async def _overdraw(one: Liar, stream: int) -> None:
             await one.socket.send_bytes(frame)
 
 
+@pytest.mark.spec("10.1-f")
 async def test_frames_of_streams_that_are_over_are_ignored(empty: Network) -> None:
     async with liar(empty) as one:
         for kind in (LinkType.DATA, LinkType.END, LinkType.STATEMENT, LinkType.CREDIT):
@@ -261,6 +268,7 @@ async def test_frames_of_streams_that_are_over_are_ignored(empty: Network) -> No
         assert one.pongs == [b"12345678"]
 
 
+@pytest.mark.spec("10.3-e")
 async def test_silence_ends_a_live_link(empty: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoint, "SILENCE_SECONDS", 0.1)
     async with liar(empty) as one:
@@ -283,6 +291,7 @@ async def test_the_gateway_asks_for_signs_of_life(
         assert listed.link.rtt_ns > 0
 
 
+@pytest.mark.spec("10.3-d")
 async def test_a_newer_link_of_the_same_keyset_takes_the_place_of_the_older(
     empty: Network,
 ) -> None:

@@ -64,6 +64,7 @@ LIES: dict[str, tuple[Change, str]] = {
 }
 
 
+@pytest.mark.spec("6.1-a")
 @pytest.mark.parametrize("name", LIES)
 async def test_a_statement_that_does_not_fit_is_invalid_and_costs_nothing(
     empty: Network, name: str
@@ -87,6 +88,7 @@ async def test_a_statement_that_does_not_fit_is_invalid_and_costs_nothing(
         assert (one.acks[0].disposition, one.acks[0].code) == ("invalid", reason)
 
 
+@pytest.mark.spec("6.8-c")
 async def test_another_workers_statement_is_not_spoilt_by_showing_it_first(
     empty: Network,
 ) -> None:
@@ -111,6 +113,7 @@ async def test_another_workers_statement_is_not_spoilt_by_showing_it_first(
         assert receipt.disposition is Disposition.BILLED
 
 
+@pytest.mark.spec("2.6-d")
 @pytest.mark.parametrize(
     ("tokens", "reason"),
     [(4001, "max_output_tokens"), (10**6, "max_output_tokens")],
@@ -128,6 +131,7 @@ async def test_more_than_the_header_allows_is_invalid(
         assert await empty.balance() == asked.before
 
 
+@pytest.mark.spec("5.3-a")
 async def test_a_foreign_ticket_is_invalid(empty: Network) -> None:
     """The ticket of another claim of the same worker, which is genuine but not this one's."""
     async with liar(empty) as one, asking(empty, one) as first, asking(empty, one) as second:
@@ -141,6 +145,7 @@ async def test_a_foreign_ticket_is_invalid(empty: Network) -> None:
         assert await empty.balance() == first.before
 
 
+@pytest.mark.spec("1.5-d")
 async def test_a_terminal_statement_without_settle_batch_is_proved_by_its_own_signature(
     empty: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,6 +161,7 @@ async def test_a_terminal_statement_without_settle_batch_is_proved_by_its_own_si
         assert receipt.disposition is Disposition.BILLED
 
 
+@pytest.mark.spec("1.5-d")
 async def test_a_statement_that_nothing_proves_is_never_billed(
     empty: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,6 +233,7 @@ async def _settle_wrongly(one: Liar, job: Job, name: str) -> None:
     await one.flush()
 
 
+@pytest.mark.spec("1.5-e")
 @pytest.mark.parametrize("name", ["root", "count", "boot", "gateway", "signature", "not_canonical"])
 async def test_a_wrong_settle_batch_fails_the_link_and_settles_nothing(
     empty: Network, name: str
@@ -264,6 +271,7 @@ async def test_one_workers_batch_does_not_prove_anothers_statement(empty: Networ
         assert receipt.disposition is Disposition.BILLED
 
 
+@pytest.mark.spec("1.5-d")
 async def test_a_settle_batch_may_come_before_the_statements_it_proves(empty: Network) -> None:
     async with liar(empty) as one, asking(empty, one) as asked:
         job = await one.job()

@@ -53,6 +53,7 @@ async def forget(net: Network) -> None:
     net.context.runs.expire(float("inf"))
 
 
+@pytest.mark.spec("14.2-a")
 async def test_many_join_the_running_answer_from_its_first_byte(empty: Network) -> None:
     async with liar(empty) as one, asking(empty, one) as asked:
         job = await one.job()
@@ -76,6 +77,7 @@ async def test_many_join_the_running_answer_from_its_first_byte(empty: Network) 
         assert asked.before - await empty.balance() == int(statement.charge_nano)
 
 
+@pytest.mark.spec("14.2-a")
 async def test_after_the_answer_is_dropped_the_outcome_is_told_with_its_receipt(
     empty: Network,
 ) -> None:
@@ -95,6 +97,7 @@ async def test_after_the_answer_is_dropped_the_outcome_is_told_with_its_receipt(
         assert receipt.statement.c == asked.c.hex()
 
 
+@pytest.mark.spec("14.3-c")
 async def test_a_request_that_ran_is_never_answered_as_if_it_had_not(empty: Network) -> None:
     """A 422 would make the client seal anew, and pay twice."""
     async with liar(empty) as one, asking(empty, one) as asked:
@@ -125,6 +128,7 @@ async def test_a_request_that_runs_in_another_process_is_409(empty: Network) -> 
         await asked.task
 
 
+@pytest.mark.spec("5.2-b")
 async def test_another_account_does_not_read_an_answer(empty: Network) -> None:
     accounts = Accounts(empty.context.engine)
     other = await accounts.create("other")
@@ -147,6 +151,7 @@ async def test_another_account_does_not_read_an_answer(empty: Network) -> None:
         assert await accounts.balance(other.id) == CREDIT
 
 
+@pytest.mark.spec("5.2-b")
 async def test_one_commitment_under_another_header_is_a_conflict(empty: Network) -> None:
     async with liar(empty) as one, asking(empty, one) as asked:
         job = await one.job()

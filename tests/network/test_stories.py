@@ -20,6 +20,7 @@ def ask(text: str) -> list[ChatCompletionMessageParam]:
     return [{"role": "user", "content": text}]
 
 
+@pytest.mark.spec("2.5-b")
 async def test_sealed_stream_is_answered_metered_and_settled(tmp_path: Path) -> None:
     answers: list[bombyx.VerifiedAnswer] = []
     async with network(tmp_path) as net:
@@ -96,6 +97,7 @@ async def test_parse_returns_the_model_asked_for(tmp_path: Path, tier: str) -> N
         assert isinstance(answer.choices[0].message.parsed, City)
 
 
+@pytest.mark.spec("15-a")
 async def test_bare_streams_and_labels_itself(tmp_path: Path) -> None:
     async with network(tmp_path) as net:
         stream = await net.bare().chat.completions.create(
@@ -108,6 +110,7 @@ async def test_bare_streams_and_labels_itself(tmp_path: Path) -> None:
         assert await net.context.store.billing_gap() == 0
 
 
+@pytest.mark.spec("6.5-a")
 async def test_client_that_leaves_pays_what_was_signed(tmp_path: Path) -> None:
     async with network(tmp_path, workers=1) as net:
         stream = await net.sealed().chat.completions.create(

@@ -49,6 +49,7 @@ async def test_the_directory_is_empty_for_a_model_that_nobody_serves(shared: Net
     assert (await directory(shared, "nobody")).workers == []
 
 
+@pytest.mark.spec("2.1-e")
 async def test_offers_that_end_soon_are_not_shown(
     empty: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,6 +77,7 @@ async def test_models_have_openais_shape_and_the_cheapest_price(empty: Network) 
     assert (await empty.bare().models.list()).data == []
 
 
+@pytest.mark.spec("18-d")
 async def test_receipts_are_for_the_account_that_paid(shared: Network) -> None:
     listed = await directory(shared)
     sealed = seal(shared, listed.workers, body("say: mine"))
@@ -98,6 +100,7 @@ async def test_receipts_are_for_the_account_that_paid(shared: Network) -> None:
             assert error_of(refused) == (404, "not_found")
 
 
+@pytest.mark.spec("18-a")
 async def test_every_admin_route_refuses_strangers_and_inference_keys(shared: Network) -> None:
     app = build_app(shared.context)
     spec = app.openapi()["paths"]

@@ -132,6 +132,7 @@ def named(refusal: Refusal, sealed: SealedRequest) -> bool:
 # --- 1: header and time --------------------------------------------------------------------------
 
 
+@pytest.mark.spec("4.1-a")
 async def test_1_a_header_that_is_not_canonical_is_refused_without_c_and_h(bench: Bench) -> None:
     sealed = bench.seal()
     refusal = await bench.refused(sealed, header=sealed.header.raw + b" ")
@@ -140,6 +141,7 @@ async def test_1_a_header_that_is_not_canonical_is_refused_without_c_and_h(bench
     assert len(bench.seen) == 0
 
 
+@pytest.mark.spec("2.1-c", "4.1-a")
 async def test_1_a_request_for_another_gateway_is_refused(bench: Bench) -> None:
     sealed = bench.seal(gateway="ab" * 32)
     refusal = await bench.refused(sealed)
@@ -148,11 +150,13 @@ async def test_1_a_request_for_another_gateway_is_refused(bench: Bench) -> None:
     assert refusal.h == sealed.header.h.hex()
 
 
+@pytest.mark.spec("4.1-a")
 async def test_1_a_deadline_in_the_past_is_refused(bench: Bench) -> None:
     refusal = await bench.refused(bench.seal(), deadline=NOW)
     assert (refusal.code, refusal.fault) == ("request_timeout", "gateway")
 
 
+@pytest.mark.spec("4.1-b")
 async def test_1_too_many_frames_are_refused(bench: Bench) -> None:
     refusal = await bench.refused(bench.seal(), frames=bytes(MAX_REQUEST_BYTES + 1))
     assert (refusal.code, refusal.fault) == ("request_too_large", "client")
@@ -163,6 +167,7 @@ async def test_1_a_skew_of_300_seconds_is_admitted(bench: Bench, late: int) -> N
     await bench.admit(bench.seal(issued_at=NOW - late))
 
 
+@pytest.mark.spec("4.1-c")
 async def test_1_a_request_older_than_300_seconds_is_refused(bench: Bench) -> None:
     sealed = bench.seal(issued_at=NOW - 301)
     refusal = await bench.refused(sealed)
@@ -171,6 +176,7 @@ async def test_1_a_request_older_than_300_seconds_is_refused(bench: Bench) -> No
     assert sealed.c in bench.seen
 
 
+@pytest.mark.spec("4-d", "4.1-c")
 async def test_1_a_request_from_the_future_is_refused_and_not_inserted(bench: Bench) -> None:
     sealed = bench.seal(issued_at=NOW + 301)
     refusal = await bench.refused(sealed)
@@ -181,12 +187,14 @@ async def test_1_a_request_from_the_future_is_refused_and_not_inserted(bench: Be
     await bench.admit(sealed)
 
 
+@pytest.mark.spec("4-c", "4.1-c")
 async def test_1_a_request_up_to_the_floor_is_refused_without_naming_c(bench: Bench) -> None:
     bench.seen.floor = NOW
     refusal = await bench.refused(bench.seal())
     assert (refusal.code, refusal.c) == ("replayed", UNSET)
 
 
+@pytest.mark.spec("4-f")
 async def test_1_a_clock_set_back_does_not_reopen_old_requests(bench: Bench) -> None:
     sealed = bench.seal()
     await bench.admit(sealed)
@@ -212,6 +220,7 @@ def other_candidate() -> Candidate:
     return Candidate(worker="cd" * 32, key_id="ef" * 16, offer="01" * 32)
 
 
+@pytest.mark.spec("4.2-a")
 async def test_2_a_request_sealed_to_others_is_refused(bench: Bench) -> None:
     sealed = bench.seal(candidates=[other_candidate()])
     refusal = await bench.refused(sealed)
@@ -220,18 +229,21 @@ async def test_2_a_request_sealed_to_others_is_refused(bench: Bench) -> None:
     assert sealed.c in bench.seen
 
 
+@pytest.mark.spec("4.2-b")
 async def test_2_a_key_that_is_not_current_is_refused(bench: Bench) -> None:
     own = make_header(bench.listing, chat("x"), now=NOW).candidates[0]
     sealed = bench.seal(candidates=[structs.replace(own, key_id="ef" * 16)])
     assert (await bench.refused(sealed)).code == "stale_candidate"
 
 
+@pytest.mark.spec("4.2-b")
 async def test_2_an_offer_never_made_is_refused(bench: Bench) -> None:
     own = make_header(bench.listing, chat("x"), now=NOW).candidates[0]
     sealed = bench.seal(candidates=[structs.replace(own, offer="01" * 32)])
     assert (await bench.refused(sealed)).code == "stale_candidate"
 
 
+@pytest.mark.spec("2.1-e")
 async def test_2_an_offer_is_honoured_to_its_last_second(bench: Bench) -> None:
     bench.now = NOW + OFFER_SECONDS
     await bench.admit(bench.seal())
@@ -240,11 +252,13 @@ async def test_2_an_offer_is_honoured_to_its_last_second(bench: Bench) -> None:
     assert (refusal.code, refusal.fault) == ("stale_candidate", "unattributed")
 
 
+@pytest.mark.spec("4.2-c")
 async def test_2_an_offer_for_another_model_is_refused(bench: Bench) -> None:
     refusal = await bench.refused(bench.seal(model="other"))
     assert (refusal.code, refusal.fault) == ("model_not_found", "client")
 
 
+@pytest.mark.spec("4-h")
 async def test_2_the_keyset_before_is_admissible_for_15_minutes(
     bench: Bench, quoter: SimulatedQuoter
 ) -> None:
@@ -259,6 +273,7 @@ async def test_2_the_keyset_before_is_admissible_for_15_minutes(
     assert bench.generations.admissible(new.worker, new.keyset.not_after + 1) is None
 
 
+@pytest.mark.spec("4-h")
 async def test_2_no_offer_outlives_its_keyset(bench: Bench) -> None:
     assert OFFER_SECONDS < ADMISSIBLE_SECONDS
     assert bench.listing.offers[0].offer.valid_until - NOW >= 120
@@ -267,6 +282,7 @@ async def test_2_no_offer_outlives_its_keyset(bench: Bench) -> None:
 # --- 3: key and commitment -----------------------------------------------------------------------
 
 
+@pytest.mark.spec("4.3-a")
 async def test_3_a_wrap_for_other_keys_is_refused(bench: Bench) -> None:
     sealed, other = bench.seal(), bench.seal()
     refusal = await bench.refused(sealed, key=make_open(other, now=NOW).key)
@@ -274,6 +290,7 @@ async def test_3_a_wrap_for_other_keys_is_refused(bench: Bench) -> None:
     assert named(refusal, sealed)
 
 
+@pytest.mark.spec("4.3-a")
 async def test_3_frames_that_the_commitment_does_not_cover_are_refused(bench: Bench) -> None:
     sealed = bench.seal()
     swapped = bytes([*sealed.frames[:-1], sealed.frames[-1] ^ 1])
@@ -292,6 +309,7 @@ async def test_3_a_header_altered_on_the_way_is_refused(bench: Bench) -> None:
 # --- 4: auth -------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("2.7-a", "4.4-a")
 async def test_4_a_payer_that_did_not_sign_is_refused_unattributed(bench: Bench) -> None:
     sealed = bench.seal()
     stranger = Signer(Role.PAYER, b"\x55" * 32)
@@ -305,6 +323,7 @@ async def test_4_a_payer_that_did_not_sign_is_refused_unattributed(bench: Bench)
 # --- 5: replay -----------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("4-c", "4.5-a")
 async def test_5_a_commitment_is_taken_once_and_the_second_refusal_proves_nothing(
     bench: Bench,
 ) -> None:
@@ -314,18 +333,21 @@ async def test_5_a_commitment_is_taken_once_and_the_second_refusal_proves_nothin
     assert (refusal.code, refusal.fault, refusal.c) == ("replayed", "gateway", UNSET)
 
 
+@pytest.mark.spec("4.5-b")
 async def test_5_two_at_the_same_time_are_one(bench: Bench) -> None:
     sealed = bench.seal()
     both = await asyncio.gather(bench.admit(sealed), bench.admit(sealed), return_exceptions=True)
     assert sorted(type(one).__name__ for one in both) == ["Admitted", "Refused"]
 
 
+@pytest.mark.spec("4-c", "4.5-a")
 async def test_5_a_refused_request_is_never_executed(bench: Bench) -> None:
     sealed = bench.seal(raw=b"no json")
     assert named(await bench.refused(sealed), sealed)
     assert (await bench.refused(sealed)).code == "replayed"
 
 
+@pytest.mark.spec("4-c")
 async def test_5_a_request_that_ran_gets_no_proof_from_another_rule(bench: Bench) -> None:
     """A gateway that hands an executed request over again must not gain a refusal naming it."""
     sealed = bench.seal()
@@ -335,6 +357,7 @@ async def test_5_a_request_that_ran_gets_no_proof_from_another_rule(bench: Bench
     assert (refusal.code, refusal.c) == ("clock_skew", UNSET)
 
 
+@pytest.mark.spec("4-e")
 async def test_5_a_full_store_is_busy_and_names_no_c(bench: Bench) -> None:
     bench.seen._capacity = 0
     refusal = await bench.refused(bench.seal())
@@ -361,6 +384,7 @@ BAD_BODIES: list[tuple[str, Callable[[Bench], SealedRequest], str]] = [
 ]
 
 
+@pytest.mark.spec("2.6-a", "4.7-a")
 @pytest.mark.parametrize(
     ("make", "code"), [case[1:] for case in BAD_BODIES], ids=[case[0] for case in BAD_BODIES]
 )
@@ -374,6 +398,7 @@ async def test_7_a_bad_body_is_the_client_s_fault(
     assert bench.reserved == 0
 
 
+@pytest.mark.spec("4.6-a")
 async def test_6_padding_that_is_not_zero_is_the_client_s_fault(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -387,6 +412,7 @@ async def test_6_padding_that_is_not_zero_is_the_client_s_fault(
     assert named(refusal, sealed)
 
 
+@pytest.mark.spec("2.6-b")
 async def test_7_the_limit_is_the_least_of_body_header_money_and_context(bench: Bench) -> None:
     async def limit(**changes: Any) -> int:
         return (await bench.admit(bench.seal(**changes))).max_output
@@ -432,6 +458,7 @@ async def test_7_an_engine_without_a_tokenizer_is_bounded_by_bytes(bench: Bench)
 # --- 8: credit -----------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("4.8-a", "8.3-a")
 @pytest.mark.parametrize(
     ("error", "code", "fault"),
     [(Unpaid("x"), "gateway_unpaid", "gateway"), (WorkerBusy("x"), "busy", "worker")],
@@ -449,6 +476,7 @@ async def test_8_a_gateway_beyond_its_credit_and_a_full_worker_refuse(
 # --- 12: cache salt ------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("12-a")
 async def test_12_the_cache_salt_is_the_user_s_own(bench: Bench) -> None:
     async def salt(**changes: Any) -> str:
         return (await bench.admit(bench.seal(**changes))).cache_salt
@@ -505,6 +533,7 @@ async def test_15_a_session_carries_bare_requests_out_of_order(bench: Bench) -> 
         assert admitted.header.tier == "bare"
 
 
+@pytest.mark.spec("15-e")
 async def test_15_a_counter_is_taken_once(bench: Bench) -> None:
     start_session(bench)
     await bench.submit(*bare(bench, 0))
@@ -512,6 +541,7 @@ async def test_15_a_counter_is_taken_once(bench: Bench) -> None:
     assert (refusal.code, refusal.fault) == ("replayed", "gateway")
 
 
+@pytest.mark.spec("15-f")
 async def test_15_a_sealed_header_under_a_session_is_refused(bench: Bench) -> None:
     start_session(bench)
     refusal = await refused_bare(bench, *bare(bench, 0, tier="sealed"))
@@ -525,6 +555,7 @@ async def test_15_an_unknown_or_ended_session_is_refused(bench: Bench) -> None:
     assert (await refused_bare(bench, *bare(bench, 1))).code == "cannot_open"
 
 
+@pytest.mark.spec("15-c")
 async def test_15_sessions_are_bound_to_key_place_and_number(bench: Bench) -> None:
     with pytest.raises(CannotOpen):
         start_session(bench, key_id="ef" * 16)

@@ -39,6 +39,7 @@ from worker.engine.port import Load
 from worker.engine.scripted import ScriptedEngine
 
 
+@pytest.mark.spec("10.3-f", "3.4-d")
 async def test_undisposed_statements_are_resent_with_identical_bytes_until_acknowledged(
     gateway: GatewayPeer, start_worker: StartWorker
 ) -> None:
@@ -63,6 +64,7 @@ async def test_undisposed_statements_are_resent_with_identical_bytes_until_ackno
     assert not fourth.resent_bytes
 
 
+@pytest.mark.spec("10.3-f")
 async def test_receipts_of_an_earlier_boot_are_resent_by_the_next(
     gateway: GatewayPeer, start_worker: StartWorker
 ) -> None:
@@ -77,6 +79,7 @@ async def test_receipts_of_an_earlier_boot_are_resent_by_the_next(
     assert second.resent_bytes == [opened.usages[-1].receipt]
 
 
+@pytest.mark.spec("4-g")
 async def test_a_request_sealed_to_an_earlier_boot_is_refused_and_never_runs(
     gateway: GatewayPeer, start_worker: StartWorker
 ) -> None:
@@ -93,6 +96,7 @@ async def test_a_request_sealed_to_an_earlier_boot_is_refused_and_never_runs(
     assert not engine.requests
 
 
+@pytest.mark.spec("1.3-a")
 async def test_statements_chain_without_a_gap(
     gateway: GatewayPeer, start_worker: StartWorker
 ) -> None:
@@ -106,6 +110,7 @@ async def test_statements_chain_without_a_gap(
         assert after.prev == statement_hash(before).hex()
 
 
+@pytest.mark.spec("1.5-a")
 async def test_settle_batches_sign_the_same_leaves_for_the_gateway(
     gateway: GatewayPeer, start_worker: StartWorker
 ) -> None:
@@ -135,6 +140,7 @@ async def test_the_load_is_reported_when_it_changes(
     await until(lambda: link.statuses[-1].running == 0)
 
 
+@pytest.mark.spec("4.8-a")
 async def test_closing_says_goaway_and_lets_requests_end(
     gateway: GatewayPeer, start_worker: StartWorker
 ) -> None:
@@ -169,6 +175,7 @@ async def test_what_outlives_the_grace_is_aborted_and_signed(
     assert [one.statement.status for one in stream.statements] == [Status.ABORTED]
 
 
+@pytest.mark.spec("4-h")
 async def test_rotation_links_anew_and_still_serves_the_old_keyset(
     gateway: GatewayPeer, start_worker: StartWorker
 ) -> None:
@@ -189,6 +196,7 @@ async def test_rotation_links_anew_and_still_serves_the_old_keyset(
     assert [one.final.n, two.final.n] == [0, 1]
 
 
+@pytest.mark.spec("2.1-e")
 async def test_new_offers_are_told_and_old_ones_honoured(
     gateway: GatewayPeer, start_worker: StartWorker
 ) -> None:
@@ -220,6 +228,7 @@ async def test_more_than_the_places_is_refused_as_busy(
     assert opened.text == "hi"
 
 
+@pytest.mark.spec("8.3-a")
 async def test_a_gateway_that_owes_too_much_is_refused(
     gateway: GatewayPeer, start_worker: StartWorker
 ) -> None:
@@ -235,6 +244,7 @@ async def test_a_gateway_that_owes_too_much_is_refused(
     )
 
 
+@pytest.mark.spec("1.3-a")
 async def test_two_processes_of_one_gateway_share_one_chain(
     gateway: GatewayPeer, start_worker: StartWorker
 ) -> None:
@@ -318,6 +328,7 @@ async def test_a_session_for_other_keys_ends_the_link(
     await until(lambda: link.is_lost)
 
 
+@pytest.mark.spec("4-h")
 async def test_the_clockwork_renews_offers_and_rotates_and_retires_keys(
     gateway: GatewayPeer, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,6 +96,7 @@ async def test_an_error_after_output_is_an_error_frame_and_an_aborted_statement(
     assert opened.end is not None
 
 
+@pytest.mark.spec("2.6-c")
 async def test_an_engine_that_lies_about_tokens_is_cut_and_never_billed_beyond_the_cap(
     gateway: GatewayPeer, start_worker: StartWorker
 ) -> None:
@@ -107,6 +108,7 @@ async def test_an_engine_that_lies_about_tokens_is_cut_and_never_billed_beyond_t
     assert engine.live == 0
 
 
+@pytest.mark.spec("2.3-b")
 async def test_the_engine_gets_the_header_s_output_limit_not_its_own_default(
     gateway: GatewayPeer, start_worker: StartWorker
 ) -> None:
@@ -119,6 +121,7 @@ async def test_the_engine_gets_the_header_s_output_limit_not_its_own_default(
     assert opened.chunks[-1]["choices"][0]["finish_reason"] == "length"
 
 
+@pytest.mark.spec("6.5-a")
 async def test_a_reset_stops_the_engine_within_a_second_and_bills_aborted(
     gateway: GatewayPeer, start_worker: StartWorker
 ) -> None:
@@ -140,6 +143,7 @@ async def test_a_reset_stops_the_engine_within_a_second_and_bills_aborted(
     assert 0 < receipt.statement.tokens.completion < 200
 
 
+@pytest.mark.spec("3.4-a")
 async def test_a_reset_before_any_output_is_signed_over_the_empty_transcript(
     gateway: GatewayPeer, start_worker: StartWorker
 ) -> None:
@@ -157,6 +161,7 @@ async def test_a_reset_before_any_output_is_signed_over_the_empty_transcript(
     assert engine.live == 0
 
 
+@pytest.mark.spec("3.4-d", "6.4-b")
 async def test_a_lost_link_stops_the_engine_and_the_journal_resends_the_aborted_statement(
     gateway: GatewayPeer, start_worker: StartWorker
 ) -> None:
@@ -176,6 +181,7 @@ async def test_a_lost_link_stops_the_engine_and_the_journal_resends_the_aborted_
     verify_receipt(again.resent[0], bytes.fromhex(link.listing.keyset.receipt_key))
 
 
+@pytest.mark.spec("4.5-a")
 async def test_the_same_bytes_twice_run_once(
     gateway: GatewayPeer, start_worker: StartWorker
 ) -> None:
@@ -272,6 +278,7 @@ async def test_too_large_a_request_is_refused_before_it_is_whole(
     assert stream.refusal.refusal.code == "request_too_large"
 
 
+@pytest.mark.spec("6.8-b")
 async def test_a_journal_that_fails_keeps_the_statement_from_leaving(
     gateway: GatewayPeer, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

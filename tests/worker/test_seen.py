@@ -28,6 +28,7 @@ def test_a_commitment_is_kept_until_600_seconds_after_it_was_issued() -> None:
     assert seen.floor == T
 
 
+@pytest.mark.spec("4-f")
 def test_nothing_up_to_the_floor_is_taken() -> None:
     seen = Seen()
     seen.insert(c(1), issued_at=T, now=T)
@@ -38,6 +39,7 @@ def test_nothing_up_to_the_floor_is_taken() -> None:
     seen.insert(c(2), issued_at=T + 1, now=T)
 
 
+@pytest.mark.spec("4-e")
 def test_a_full_store_is_busy_until_something_is_forgotten() -> None:
     seen = Seen(capacity=2)
     seen.insert(c(1), issued_at=T, now=T)
@@ -49,6 +51,7 @@ def test_a_full_store_is_busy_until_something_is_forgotten() -> None:
     assert len(seen) == 2
 
 
+@pytest.mark.spec("4-f")
 def test_what_is_too_old_to_be_kept_raises_the_floor_at_once() -> None:
     seen = Seen()
     seen.insert(c(1), issued_at=T - KEEP_SECONDS, now=T)

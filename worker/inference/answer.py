@@ -62,6 +62,11 @@ class Answer:
             await self._outlet.writable()
             self._outlet.send(self._sealer.data(payload[at : at + MAX_PAYLOAD]))
 
+    async def keepalive(self) -> None:
+        """Padding that says nothing; nobody is billed for it."""
+        await self._outlet.writable()
+        self._outlet.send(self._sealer.keepalive())
+
     async def error(self, error: BombyxError) -> None:
         """An OpenAI error in place of more data."""
         await self._outlet.writable()

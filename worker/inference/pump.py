@@ -1,8 +1,9 @@
 """From engine events to sealed frames: one request (SPEC 2.6, 3, 6).
 
 A reader drains the engine into a small buffer and meters it; a writer seals what is there as fast
-as the link takes it. When nobody takes the answer any more both are stopped, the engine within a
-second, and what was counted is signed as `aborted`.
+as the link takes it. Every two seconds of a stream it signs what it has sealed by then, and where a
+model falls silent it sends padding. When nobody takes the answer any more both are stopped, the
+engine within a second, and what was counted is signed as `aborted`.
 """
 
 import asyncio
@@ -24,6 +25,10 @@ from worker.inference.outlet import Outlet, StreamStopped
 from worker.inference.pace import Pace
 
 PARTIAL_SECONDS = 2.0
+"""What a stream that is cut may lose of its bill (SPEC 6.1)."""
+KEEPALIVE_SECONDS = 15.0
+"""Silence within a stream before padding is sent: proxies cut idle streams after 30 to 60 s. Never
+before the first data, which commits the gateway to this worker (SPEC 6.3)."""
 STOP_SECONDS = 1.0
 BUFFER_BYTES = 256 * 2**10
 """Read from the engine and not yet sealed; beyond it the reader waits for the client."""
@@ -57,8 +62,13 @@ class Pump:
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._beat_timer: asyncio.TimerHandle | None = None
+        self._beat_due = False
+        self._last_sent = 0.0
         self._has_ended = False
-        self._next_partial = 0.0
+        self._sealed = NOTHING
+        """Counts of what was sealed; the meter may be ahead of it by what is pending."""
+        self._signed = NOTHING
         self._head: Mapping[str, Any] = {}
 
     async def run(self, outlet: Outlet) -> None:
@@ -81,8 +91,9 @@ class Pump:
             error = await reader
             await self._finish(error)
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
+            for timer in (self._timer, self._beat_timer):
+                if timer is not None:
+                    timer.cancel()
             if not reader.done():
                 await _stop(reader)
 
@@ -140,18 +151,37 @@ class Pump:
                 await self._seal_pending()
             if self._has_ended:
                 self._wake.set()
+            elif self._beat_due:
+                await self._beat()
 
     async def _seal_pending(self) -> None:
         if not self._answer.has_begun:
             await self._answer.begin(200, EVENT_STREAM if self._is_stream else JSON)
-            self._next_partial = self._loop.time() + PARTIAL_SECONDS
-        data = bytes(self._pending)
+            self._schedule_beat()
+        data, sealed = bytes(self._pending), self._meter.tokens
         self._pending.clear()
         self._room.set()
         await self._answer.data(data)
-        if not self._has_ended and self._loop.time() >= self._next_partial:
-            self._next_partial = self._loop.time() + PARTIAL_SECONDS
-            await self._answer.partial(self._meter.tokens)
+        self._sealed, self._last_sent = sealed, self._loop.time()
+
+    def _schedule_beat(self) -> None:
+        self._beat_due = False
+        self._beat_timer = self._loop.call_later(PARTIAL_SECONDS, self._on_beat)
+
+    def _on_beat(self) -> None:
+        self._beat_due = True
+        self._wake.set()
+
+    async def _beat(self) -> None:
+        """Sign what has grown since the last time, else break a long silence."""
+        now = self._loop.time()
+        if self._sealed != self._signed:
+            self._signed, self._last_sent = self._sealed, now
+            await self._answer.partial(self._sealed)
+        elif now - self._last_sent >= KEEPALIVE_SECONDS:
+            self._last_sent = now
+            await self._answer.keepalive()
+        self._schedule_beat()
 
     async def _finish(self, error: BombyxError | None) -> None:
         if error is None:

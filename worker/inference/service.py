@@ -9,7 +9,7 @@ import structlog
 
 from bombyx import canonical
 from bombyx.envelope.keys import SALT_BYTES
-from bombyx.envelope.response import Padding, ResponseSealer
+from bombyx.envelope.response import ResponseSealer
 from bombyx.errors import JournalFailed
 from worker.admission import Admission, Admitted, Peer
 from worker.blame import Refused
@@ -39,7 +39,6 @@ class Service:
         *,
         credit: Credit,
         desk: Callable[[str], Desk],
-        padding: Padding,
         clock: Clock,
         changed: Callable[[], None],
     ) -> None:
@@ -47,7 +46,6 @@ class Service:
         self._admission = admission
         self._credit = credit
         self._desk = desk
-        self._padding = padding
         self._clock = clock
         self._changed = changed
 
@@ -118,7 +116,7 @@ class Service:
             admitted.keys.response_secret,
             h=admitted.h,
             salt=os.urandom(SALT_BYTES),
-            padding=self._padding,
+            padding=admitted.padding,
         )
         return Answer(sealer, stream, _matter(admitted), h=admitted.h, desk=desk)
 

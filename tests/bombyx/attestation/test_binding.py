@@ -9,6 +9,7 @@ DIGEST = bytes(range(32))
 GPU = GpuEvidence(arch="HOPPER", certificate="Yw==", report="cg==")
 
 
+@pytest.mark.spec("13.5-a")
 def test_report_data_without_gpus_holds_the_hash_of_the_empty_list() -> None:
     empty = hashlib.sha256(b"[]").digest()
     wanted = hashlib.sha512(b"bombyx/1/report\0" + DIGEST + empty).digest()
@@ -16,6 +17,7 @@ def test_report_data_without_gpus_holds_the_hash_of_the_empty_list() -> None:
     assert len(wanted) == REPORT_DATA_BYTES
 
 
+@pytest.mark.spec("13.5-a")
 def test_report_data_covers_the_canonical_gpu_list() -> None:
     text = b'[{"arch":"HOPPER","certificate":"Yw==","report":"cg=="}]'
     hashed = hashlib.sha256(text).digest()
@@ -24,6 +26,7 @@ def test_report_data_covers_the_canonical_gpu_list() -> None:
     )
 
 
+@pytest.mark.spec("13.5-b")
 def test_gpu_nonce_names_keyset_and_place() -> None:
     wanted = hashlib.sha256(b"bombyx/1/gpu\0" + DIGEST + b"\0\0\0\x07").digest()
     assert gpu_nonce(DIGEST, 7) == wanted

@@ -19,6 +19,7 @@ def test_split_is_the_inverse_of_joining(chain: list[bytes]) -> None:
     assert split_certificates(b"".join(map(to_pem, chain))) == chain
 
 
+@pytest.mark.spec("17.1-e")
 @pytest.mark.parametrize(
     "text",
     [

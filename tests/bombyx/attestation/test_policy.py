@@ -88,6 +88,7 @@ def test_every_rule_is_in_the_hash(changes: dict[str, Any]) -> None:
     assert policy_hash(parse_policy(policy_table(**changes))) != policy_hash(POLICY)
 
 
+@pytest.mark.spec("17.3-a")
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
@@ -129,6 +130,7 @@ def test_a_required_key_is_missed_by_name(key: str) -> None:
         parse_policy(table)
 
 
+@pytest.mark.spec("17.1-d")
 def test_mainnet_cannot_name_the_simulated_platform() -> None:
     with pytest.raises(PolicyError, match="mainnet"):
         parse_policy(policy_table(network="mainnet"))
@@ -137,6 +139,7 @@ def test_mainnet_cannot_name_the_simulated_platform() -> None:
     assert parse_policy(policy_table(network="mainnet", platforms=["tdx"])).network == "mainnet"
 
 
+@pytest.mark.spec("17.3-a")
 def test_absent_lists_are_empty_and_allow_nothing() -> None:
     policy = parse_policy({"version": 1, "network": "local"})
     assert policy.platforms == ()

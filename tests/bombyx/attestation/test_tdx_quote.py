@@ -58,6 +58,7 @@ def test_one_nul_may_end_the_certificates() -> None:
     assert parse_quote(with_chain(QUOTE[CHAIN_AT:] + b"\0")) == parse_quote(QUOTE)
 
 
+@pytest.mark.spec("17.1-e")
 @pytest.mark.parametrize(
     ("quote", "why"),
     [

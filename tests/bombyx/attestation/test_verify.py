@@ -71,6 +71,7 @@ def verify(it: Offer, **policy: Any) -> VerifiedWorker:
     return verify_worker(it.keyset, it.evidence, it.collateral, policy=rules, now=NOW)
 
 
+@pytest.mark.spec("17.1-a")
 def test_an_honest_worker_passes_all_but_the_unknown_steps_of_the_simulated_platform() -> None:
     examination = examine_offer(HONEST)
     assert [step.name for step in examination.steps] == list(StepName)
@@ -79,6 +80,7 @@ def test_an_honest_worker_passes_all_but_the_unknown_steps_of_the_simulated_plat
     assert examination.refusal is None
 
 
+@pytest.mark.spec("1.7-a")
 def test_a_verified_worker_is_what_its_documents_say() -> None:
     worker = verify(HONEST)
     assert worker.keyset is HONEST.keyset
@@ -93,12 +95,14 @@ def test_a_verified_worker_is_what_its_documents_say() -> None:
     assert worker.worker_id[:16] in repr(worker)
 
 
+@pytest.mark.spec("13.1-c")
 def test_a_verified_worker_expires_with_keyset_or_collateral_whichever_is_first() -> None:
     assert verify(HONEST).expires_at == KEYSET.not_after
     ending = mint_collateral(PLATFORM, now=NOW - 29 * DAY + 60)
     assert verify(quote_under(ending)).expires_at == NOW + 60
 
 
+@pytest.mark.spec("17.1-c")
 def test_only_verify_worker_makes_a_verified_worker() -> None:
     worker = verify(HONEST)
     nothing = Conclusion(expires_at=NOW, platform_id="", models=(MODEL,), sealing_keys=(b"",))
@@ -197,6 +201,7 @@ FAULTS: list[tuple[str, Offer, StepName]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.spec("17.1-a", "17.1-b")
 @pytest.mark.parametrize(("sentence", "it", "step"), FAULTS)
 def test_each_fault_fails_exactly_its_step(sentence: str, it: Offer, step: StepName) -> None:
     examination = examine_offer(it)
@@ -231,6 +236,7 @@ def test_gpu_reports_of_a_simulated_worker_prove_nothing() -> None:
     assert failed(examine_offer(it)) == [StepName.GPU_EVIDENCE]
 
 
+@pytest.mark.spec("17.2-a")
 @pytest.mark.parametrize("platform", ["tdx", "sev-snp", "vtpm"])
 def test_a_platform_without_a_verifier_is_refused_even_where_the_policy_names_it(
     platform: str,
@@ -247,6 +253,7 @@ def test_a_platform_without_a_verifier_is_refused_even_where_the_policy_names_it
     assert "not supported by this version yet" in examination.refusal.detail
 
 
+@pytest.mark.spec("17.1-d", "17.3-a")
 @pytest.mark.parametrize(
     ("rules", "step"),
     [
@@ -299,6 +306,7 @@ def test_the_first_sealing_key_is_the_one_to_use_and_all_are_checked() -> None:
     assert failed(examine_offer(it)) == [StepName.SEALING_KEY]
 
 
+@pytest.mark.spec("17.1-b")
 def test_a_step_left_open_without_leave_refuses() -> None:
     honest = examine_offer(HONEST)
     opened = tuple(

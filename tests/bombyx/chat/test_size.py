@@ -19,6 +19,7 @@ def test_text_is_measured_in_bytes_of_compact_utf8() -> None:
     assert text_bytes(body) == len('{"messages":[{"role":"user","content":"ä😀\\n"}]}'.encode())
 
 
+@pytest.mark.spec("2.4-a")
 def test_a_data_image_counts_as_empty_and_its_bytes_do_not() -> None:
     text = {"type": "text", "text": "look"}
     small = with_parts(text, image(""))
@@ -42,6 +43,7 @@ def test_odd_messages_have_no_images(messages: Any) -> None:
     assert text_bytes(body) == len(encode_body(body))
 
 
+@pytest.mark.spec("2.4-a")
 def test_the_bound_adds_text_overhead_and_images() -> None:
     body = with_parts(image("data:image/png;base64,AA"), image("data:image/png;base64,BB"))
     bound = max_input_bound(body, bytes_factor=11, overhead=64, max_image_tokens=1000)

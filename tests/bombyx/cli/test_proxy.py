@@ -67,6 +67,20 @@ def test_it_says_where_it_listens_and_serves_holders_of_its_token(
         assert (out, "Traceback" in err) == ("", False)
 
 
+def test_what_its_user_gives_up_is_said_on_stderr(tmp_path: Path, policy_file: str) -> None:
+    kept = tmp_path / "kept"
+    flags = ["--gateway", GATEWAY, "--policy", policy_file, "--port", "0"]
+    with proxy(tmp_path, *flags, "--padding", "exact", "--save-transcripts", str(kept)) as (_, one):
+        one.send_signal(signal.SIGINT)
+        out, err = one.communicate(timeout=10)
+    assert out == ""
+    assert err.count("length of every token") == 1
+    assert err.count(f"in clear in {kept}") == 1
+    with proxy(tmp_path, *flags) as (_, one):
+        one.send_signal(signal.SIGINT)
+        assert "clear" not in one.communicate(timeout=10)[1]
+
+
 def test_the_next_port_is_taken_when_one_is_busy(tmp_path: Path, policy_file: str) -> None:
     flags = ("--gateway", GATEWAY, "--policy", policy_file)
     with proxy(tmp_path, *flags, "--port", "0") as (first, _):

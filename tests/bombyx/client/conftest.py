@@ -8,8 +8,8 @@ import pytest
 from openai import AsyncOpenAI
 
 from bombyx.client.answer import Listeners
+from bombyx.client.disputes import Dispute
 from bombyx.client.identity import Identity
-from bombyx.client.reading import Dispute
 from bombyx.client.receipts import VerifiedAnswer
 from bombyx.client.session import Session, Wishes
 from bombyx.client.transport_httpx2 import DEFAULT_TIMEOUT, sealed_async_client

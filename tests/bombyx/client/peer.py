@@ -227,6 +227,9 @@ class Script:
     tokens: TokenCounts = TOKENS
     statement: Change = lambda told: told
     status: Status = Status.FINAL
+    partial_at: int | None = None
+    """Sign a partial statement after so many pieces."""
+    partial: Change = lambda told: told
     signer: str = ""
     """The worker whose key signs the receipt, if not the one who answers."""
     content_type: str = ""
@@ -246,13 +249,25 @@ def answer(opened: Opened, script: Script) -> list[bytes]:
         status=script.head_status, headers=[("content-type", script.content_type or form)]
     )
     frames = [salt + sealer.head(head)]
-    frames += [sealer.data(piece) for piece in pieces[: script.error_at]]
+    for number, piece in enumerate(pieces[: script.error_at]):
+        if number == script.partial_at:
+            frames.append(sealer.usage(_partial(opened, script, *sealer.fix())))
+        frames.append(sealer.data(piece))
     if script.error_at is not None:
         frames.append(sealer.error(msgspec.json.encode({"error": script.error})))
     told = script.statement(_statement(opened, script, *sealer.fix()))
     signer = worker(script.signer).receipt if script.signer else opened.keys.receipt
     receipt = receipts([told], signer)[0]
     return [*frames, sealer.usage(canonical.encode(receipt)), sealer.end(statement_hash(told))]
+
+
+def _partial(opened: Opened, script: Script, hashed: bytes, size: int) -> bytes:
+    """A statement on the way: half of the tokens, signed by the worker itself."""
+    half = TokenCounts(prompt=100, cached=64, completion=25, reasoning=10)
+    told = _statement(opened, replace(script, tokens=half), hashed, size)
+    changes = {"status": Status.PARTIAL, "seq": 0}
+    told = script.partial(priced(msgspec.structs.replace(told, **changes)))
+    return canonical.encode(receipts([told], opened.keys.receipt)[0])
 
 
 def _statement(opened: Opened, script: Script, hashed: bytes, size: int) -> Statement:
@@ -274,6 +289,7 @@ def _statement(opened: Opened, script: Script, hashed: bytes, size: int) -> Stat
         resp_ct_hash=hashed.hex(),
         resp_ct_bytes=size,
         status=Status.ABORTED if aborted else script.status,
+        seq=0 if script.partial_at is None else 1,
     )
     return priced(told)
 

@@ -23,6 +23,7 @@ def chunk(**fields: object) -> bytes:
     return encode_event(msgspec.json.encode(fields))
 
 
+@pytest.mark.spec("3.9-b")
 def test_usage_and_done_wait_for_the_verification() -> None:
     shaper = StreamShaper()
     token = chunk(choices=[{"delta": {"content": 'a "usage" word'}}], usage=None)
@@ -83,6 +84,7 @@ def test_a_refusal_is_remembered_for_a_minute_and_then_looked_into_again() -> No
         verifier.verify(ENTRIES["a"], None, now=NOW)
 
 
+@pytest.mark.spec("13.1-c")
 def test_no_entry_can_be_slipped_under_an_older_verification() -> None:
     verifier, directory = Verifier(policy()), Peer().directory()
     good = ENTRIES["a"]
@@ -105,6 +107,7 @@ def test_a_directory_names_its_collateral_by_digest() -> None:
     assert parse_directory(msgspec.json.encode(directory), policy(gateways=[directory.gateway]))
 
 
+@pytest.mark.spec("13.1-a")
 def test_candidates_are_drawn_at_random_and_the_cheap_ones_more_often() -> None:
     cheap = Prices(prompt="1000", cached="1000", completion="1000", reasoning="1000")
     entries = [

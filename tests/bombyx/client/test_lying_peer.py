@@ -91,6 +91,7 @@ RELAYS: list[tuple[Callable[[list[bytes]], list[bytes]], str]] = [
 ]
 
 
+@pytest.mark.spec("3.9-d")
 @pytest.mark.parametrize(("relay", "code"), RELAYS)
 async def test_a_tampered_answer_is_never_shown_as_whole(
     sdk: AsyncOpenAI, peer: Peer, heard: Heard, relay: Any, code: str
@@ -105,6 +106,7 @@ async def test_a_tampered_answer_is_never_shown_as_whole(
     assert not peer.saw("canary")
 
 
+@pytest.mark.spec("3.9-c")
 @pytest.mark.parametrize(("relay", "code"), RELAYS)
 async def test_a_tampered_stream_ends_in_an_error_event(
     sdk: AsyncOpenAI, peer: Peer, relay: Any, code: str
@@ -115,6 +117,7 @@ async def test_a_tampered_stream_ends_in_an_error_event(
     assert caught.value.code == code
 
 
+@pytest.mark.spec("3.5-b")
 async def test_the_gateways_word_on_a_broken_stream_is_called_unauthenticated(
     sdk: AsyncOpenAI, peer: Peer
 ) -> None:
@@ -160,6 +163,7 @@ STATEMENTS: list[Any] = [
 ]
 
 
+@pytest.mark.spec("3.9-a")
 @pytest.mark.parametrize("statement", STATEMENTS)
 async def test_a_receipt_for_anything_else_is_refused(
     sdk: AsyncOpenAI, peer: Peer, heard: Heard, statement: Any
@@ -170,10 +174,11 @@ async def test_a_receipt_for_anything_else_is_refused(
         await sdk.chat.completions.create(**ASK)
     assert caught.value.code == "bad_receipt"
     assert caught.value.response.headers["x-should-retry"] == "false"
-    assert b"statement" in heard.disputes[0].receipt
+    assert b"statement" in heard.disputes[0].received
     assert heard.receipts == []
 
 
+@pytest.mark.spec("3.9-a")
 async def test_a_receipt_signed_by_another_worker_is_refused(sdk: AsyncOpenAI, peer: Peer) -> None:
     peer.entries = [entry(worker("a"))]
     peer.script.signer = "b"
@@ -182,6 +187,7 @@ async def test_a_receipt_signed_by_another_worker_is_refused(sdk: AsyncOpenAI, p
     assert caught.value.code == "bad_receipt"
 
 
+@pytest.mark.spec("3.9-a")
 @pytest.mark.parametrize("status", [Status.PARTIAL, Status.ABORTED])
 async def test_an_answer_is_complete_only_with_a_final_statement(
     sdk: AsyncOpenAI, peer: Peer, status: Status
@@ -206,6 +212,7 @@ async def test_an_old_answer_to_another_request_does_not_open(sdk: AsyncOpenAI, 
     assert caught.value.code == "bad_answer"
 
 
+@pytest.mark.spec("3.8-a")
 async def test_an_answer_by_a_worker_that_was_not_asked_does_not_open(
     sdk: AsyncOpenAI, peer: Peer
 ) -> None:
@@ -233,6 +240,7 @@ FORGED = msgspec.json.encode(
 )
 
 
+@pytest.mark.spec("15-b", "18-c")
 @pytest.mark.parametrize(
     ("reply", "status"),
     [
@@ -301,6 +309,7 @@ def nobody(peer: Peer) -> None:
     peer.entries = []
 
 
+@pytest.mark.spec("1.7-c", "17.1-c")
 @pytest.mark.parametrize(
     "lie",
     [unverified, expired, foreign_weights, stale_offer, forged_offer, foreign_offer, nobody],
@@ -327,6 +336,7 @@ async def test_a_refused_worker_is_left_out_and_another_serves(
     assert [candidate.worker for candidate in candidates] == [worker("b").id]
 
 
+@pytest.mark.spec("1.7-c")
 async def test_a_gateway_that_the_policy_does_not_pin_is_refused(
     sdk: AsyncOpenAI, peer: Peer
 ) -> None:
@@ -354,6 +364,7 @@ async def test_a_fee_beyond_everything_is_refused(sdk: AsyncOpenAI, peer: Peer) 
     assert caught.value.code == "bad_answer"
 
 
+@pytest.mark.spec("13.1-c")
 async def test_a_verification_does_not_outlive_its_keyset(
     sdk: AsyncOpenAI, peer: Peer, clock: Clock
 ) -> None:
@@ -397,6 +408,7 @@ async def test_a_workers_error_amid_its_answer_is_billed_and_shown(
     assert {told.receipt.statement.status for told in heard.receipts} == {Status.ABORTED}
 
 
+@pytest.mark.spec("3.8-c")
 async def test_an_answer_in_another_form_than_asked_is_refused(
     sdk: AsyncOpenAI, peer: Peer
 ) -> None:
@@ -433,6 +445,7 @@ async def test_errors_in_other_shapes_are_given_openais(
     assert "503" in caught.value.message
 
 
+@pytest.mark.spec("11-e")
 @pytest.mark.parametrize(
     "call",
     [
@@ -477,6 +490,7 @@ async def test_a_malformed_body_is_refused_here(
     assert peer.received == []
 
 
+@pytest.mark.spec("2.5-c")
 async def test_the_users_own_cap_is_kept(
     clock: Clock, heard: Heard, origin: str, peer: Peer
 ) -> None:

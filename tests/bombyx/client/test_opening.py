@@ -16,6 +16,7 @@ from bombyx.client import opening
 from bombyx.client.identity import Identity
 from bombyx.client.opening import ForgetfulIdentity, load_identity, read_policy
 from bombyx.client.secret_files import load_or_create_secret, read_secret
+from bombyx.client.transcripts import TranscriptsKept
 from bombyx.errors import PolicyError, SetupError
 from tests.bombyx.client.peer import policy
 from tests.factories import hex_of, seed
@@ -111,6 +112,7 @@ def test_importing_the_package_brings_no_http_client() -> None:
     assert "http_client" in dir(bombyx)
 
 
+@pytest.mark.spec("12-c")
 def test_an_identity_is_made_once_and_kept_private(tmp_path: Path) -> None:
     place = tmp_path / "client"
     first, second = load_identity(place), load_identity(place)
@@ -155,6 +157,7 @@ def test_a_file_with_something_else_is_refused(tmp_path: Path, text: str) -> Non
         load_identity(tmp_path)
 
 
+@pytest.mark.spec("12-c")
 def test_a_secret_that_others_can_read_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "secret"
     path.write_text("ab" * 32)
@@ -196,3 +199,22 @@ def test_of_two_processes_one_makes_the_secret(
     monkeypatch.setattr(os, "link", lose)
     assert load_or_create_secret(path) == "ab" * 32
     assert [one.name for one in tmp_path.iterdir()] == ["secret"]
+
+
+def test_what_is_given_up_by_choice_is_warned_of(
+    policy_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.warns(opening.ExactPadding, match="length of every token"):
+        bombyx.http_client(policy=policy_file, padding="exact").close()
+    with pytest.warns(TranscriptsKept, match="in clear"):
+        bombyx.http_client(policy=policy_file, save_transcripts=tmp_path / "kept").close()
+    assert not (tmp_path / "kept").exists()  # until there is an answer
+    monkeypatch.setenv("BOMBYX_CLIENT_PADDING", "exact")
+    with pytest.warns(opening.ExactPadding):
+        bombyx.http_client(policy=policy_file).close()
+    bombyx.http_client(policy=policy_file, padding="bucket").close()
+
+
+def test_an_unknown_padding_is_refused(policy_file: Path) -> None:
+    with pytest.raises(SetupError, match="padding"):
+        bombyx.http_client(policy=policy_file, padding="none")  # type: ignore[arg-type]

@@ -37,6 +37,7 @@ def patient(sdk: AsyncOpenAI) -> AsyncOpenAI:
     return sdk.with_options(max_retries=2)
 
 
+@pytest.mark.spec("14.1-a")
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 503])
 async def test_a_retry_of_the_sdk_sends_the_same_bytes(
     patient: AsyncOpenAI, peer: Peer, status: int
@@ -59,6 +60,7 @@ async def test_a_retry_after_a_broken_answer_sends_the_same_bytes(
     assert len(set(commitments(peer))) == 1
 
 
+@pytest.mark.spec("2.9-f")
 async def test_a_new_call_with_the_same_body_is_a_new_request(sdk: AsyncOpenAI, peer: Peer) -> None:
     for _ in range(2):
         await sdk.chat.completions.create(**ASK)
@@ -91,6 +93,7 @@ async def test_another_key_of_the_gateway_never_meets_the_request(
     assert len(payers) == 2
 
 
+@pytest.mark.spec("14.3-a")
 async def test_after_a_rotation_the_request_is_sealed_anew_once(
     sdk: AsyncOpenAI, peer: Peer
 ) -> None:
@@ -101,6 +104,7 @@ async def test_after_a_rotation_the_request_is_sealed_anew_once(
     assert paths.count("/v1/confidential/workers") == 2
 
 
+@pytest.mark.spec("14.3-a")
 async def test_a_second_422_is_the_answer(sdk: AsyncOpenAI, peer: Peer) -> None:
     peer.instead = lambda _peer, got: problem(422, "no_candidate") if got.method == "POST" else None
     with pytest.raises(openai.UnprocessableEntityError) as caught:
@@ -126,6 +130,7 @@ def refusals(received: Received, names: Sequence[str], **changes: Any) -> list[S
     return [refusal(worker(name), **told) for name in names]
 
 
+@pytest.mark.spec("14.3-a")
 async def test_signed_refusals_of_all_workers_allow_a_new_seal(
     sdk: AsyncOpenAI, peer: Peer
 ) -> None:
@@ -152,6 +157,7 @@ UNPROVEN: list[Any] = [
 ]
 
 
+@pytest.mark.spec("14.3-b")
 @pytest.mark.parametrize("make", UNPROVEN)
 @pytest.mark.parametrize("status", [400, 422])
 async def test_a_refusal_that_proves_nothing_never_leads_to_a_new_seal(
@@ -168,6 +174,7 @@ async def test_a_refusal_that_proves_nothing_never_leads_to_a_new_seal(
     assert len(set(commitments(peer))) == 1
 
 
+@pytest.mark.spec("14.3-b", "4-d")
 async def test_a_worker_with_a_slow_clock_proves_nothing(sdk: AsyncOpenAI, peer: Peer) -> None:
     peer.instead = lambda _peer, got: (
         problem(422, "no_candidate", refusals(got, "a", code="clock_ahead"))
@@ -225,6 +232,7 @@ async def test_a_directory_is_remembered_for_a_minute(
     assert [one.path for one in peer.received].count("/v1/confidential/workers") == 2
 
 
+@pytest.mark.spec("13.1-b")
 async def test_a_remembered_directory_whose_offers_ran_out_is_fetched_again(
     sdk: AsyncOpenAI, peer: Peer, clock: Clock
 ) -> None:
@@ -268,6 +276,7 @@ def test_a_first_call_takes_nothing_up() -> None:
     assert store.take(name_call(request(**RETRY)), now=KEPT_SECONDS) is None
 
 
+@pytest.mark.spec("14.1-b")
 def test_a_key_with_another_body_is_refused() -> None:
     store: Retries[str] = Retries()
     store.keep(name_call(request(idempotency_key="k")), "one", size=1, now=0)
@@ -285,6 +294,7 @@ def test_the_store_is_bounded_and_drops_the_oldest(count: int, size: int) -> Non
     assert store.take(name_call(request(b"1", **RETRY)), now=1) is not None
 
 
+@pytest.mark.spec("14.1-a")
 async def test_a_retry_after_a_lost_connection_sends_the_same_bytes(session: Session) -> None:
     """The first request may have arrived: only the same bytes are safe."""
     peer = Peer()

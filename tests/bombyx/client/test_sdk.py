@@ -167,6 +167,7 @@ async def test_httpx_clients_of_older_sdks_get_the_same(session: Session, origin
     assert streamed.text.endswith("data: [DONE]\n\n")
 
 
+@pytest.mark.spec("2.3-a", "2.4-a", "2.5-a")
 @pytest.mark.parametrize("limit", [None, 40])
 async def test_the_header_promises_limits_that_the_body_or_the_gateway_sets(
     sdk: AsyncOpenAI, peer: Peer, limit: int | None

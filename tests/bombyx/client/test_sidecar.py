@@ -151,6 +151,7 @@ async def test_a_gateway_that_is_down_is_a_named_error(session: Session) -> None
     assert answer.json()["error"]["code"] == "gateway_unreachable"
 
 
+@pytest.mark.spec("11-c")
 async def test_the_token_spends_the_configured_key_and_another_key_is_forwarded(
     sdk: AsyncOpenAI, peer: Peer
 ) -> None:
@@ -168,6 +169,7 @@ async def test_the_gateways_refusal_of_a_key_is_shown(sdk: AsyncOpenAI, peer: Pe
         await sdk.chat.completions.create(**ASK)
 
 
+@pytest.mark.spec("11-e")
 async def test_other_paths_are_not_served(sidecar: str, peer: Peer) -> None:
     headers = {"authorization": f"Bearer {TOKEN}"}
     async with httpx2.AsyncClient(headers=headers) as client:
@@ -218,6 +220,7 @@ GOOD = {"host": "127.0.0.1:8787", "authorization": f"Bearer {TOKEN}"}
 JSON = {**GOOD, "content-type": "application/json"}
 
 
+@pytest.mark.spec("11-a", "11-b", "11-c", "11-d")
 @pytest.mark.parametrize(
     ("method", "headers", "status"),
     [

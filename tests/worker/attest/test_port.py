@@ -29,6 +29,7 @@ class MachineWithGpus:
         return Quote(report_data, COLLATERAL)
 
 
+@pytest.mark.spec("13.5-c")
 async def test_the_cpu_is_asked_last_and_covers_the_gpus() -> None:
     machine = MachineWithGpus()
     attested = await attest(machine, KEYSET)

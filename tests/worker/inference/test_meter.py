@@ -13,12 +13,14 @@ def make(max_cost: int = 1000) -> Meter:
     return Meter(rates=RATES, fee_bps=0, max_input=100, max_output=50, max_cost=max_cost)
 
 
+@pytest.mark.spec("12-b")
 def test_cached_tokens_are_billed_in_steps_of_64() -> None:
     meter = make()
     meter.observe(Tokens(prompt=100, cached=70, completion=1))
     assert meter.tokens == Tokens(prompt=100, cached=64, completion=1)
 
 
+@pytest.mark.spec("2.6-c")
 @pytest.mark.parametrize(
     "lie",
     [

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from bombyx import canonical
-from bombyx.envelope.opener import DataOpened, EndOpened, ErrorOpened, Opened, ResponseOpener
+from bombyx.envelope.frames import FrameSplitter, FrameType
+from bombyx.envelope.opener import (
+    DataOpened,
+    EndOpened,
+    ErrorOpened,
+    Opened,
+    ResponseOpener,
+    UsageSeen,
+)
 from bombyx.envelope.response import MAX_PAYLOAD, Padding, ResponseSealer
 from bombyx.envelope.walker import ResponseWalker
 from bombyx.money.cost import Tokens
@@ -19,6 +27,7 @@ from tests.worker.ledger.samples import GATEWAY, make_scribe, matter
 from worker.clock import now_ms
 from worker.engine.port import Chunk, EngineEvent, EngineRequest
 from worker.engine.scripted import ScriptedEngine
+from worker.inference import pump as pump_module
 from worker.inference.answer import Answer, Desk
 from worker.inference.meter import Meter
 from worker.inference.outlet import StreamStopped
@@ -229,6 +238,7 @@ async def test_a_stalled_stream_ends_as_aborted_with_what_was_counted(studio: St
     assert len(await studio.journal.undisposed(GATEWAY)) == 1
 
 
+@pytest.mark.spec("6.8-b")
 async def test_a_statement_is_on_disk_before_its_frame_is_sent(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,3 +262,93 @@ async def test_a_statement_is_on_disk_before_its_frame_is_sent(
     await studio.pump(short).run(studio.tape)
     assert order[-2:] == ["kept", "sent"]
     assert order.count("kept") == 1
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pump_module, "PARTIAL_SECONDS", 0.01)
+    monkeypatch.setattr(pump_module, "KEEPALIVE_SECONDS", 0.03)
+
+
+def signed(tape: Tape) -> list[Receipt]:
+    seen = [one for one in tape.opened() if isinstance(one, UsageSeen)]
+    return [canonical.decode(one.receipt, Receipt) for one in seen]
+
+
+def kinds(tape: Tape) -> list[int]:
+    return [frame.type for frame in FrameSplitter().feed(b"".join(tape.sent)[32:])]
+
+
+@pytest.mark.usefixtures("quick")
+async def test_6_1_a_stream_that_falls_silent_has_signed_all_that_it_sent(studio: Studio) -> None:
+    """What came before a silence is on the bill of a stream that is cut in it."""
+
+    async def stalls() -> AsyncGenerator[EngineEvent, None]:
+        for count in range(1, 4):
+            yield chunk(count)
+        await asyncio.sleep(0.1)
+        yield chunk(4)
+
+    await studio.pump(stalls).run(studio.tape)
+    told = [(one.statement.status, one.statement.tokens.completion) for one in signed(studio.tape)]
+    assert told == [(Status.PARTIAL, 3), (Status.FINAL, 4)]
+
+
+@pytest.mark.usefixtures("quick")
+async def test_6_1_a_statement_counts_what_was_sealed_and_not_what_waits(studio: Studio) -> None:
+    """Content that comes while the link is full is not billed by the statement before it."""
+    release = asyncio.Event()
+
+    async def blocked() -> AsyncGenerator[EngineEvent, None]:
+        yield chunk(1)
+        await asyncio.sleep(0.005)
+        studio.tape.open.clear()
+        yield chunk(2)
+        await asyncio.sleep(0.03)
+        yield chunk(3)
+        studio.tape.open.set()
+        await release.wait()
+
+    running = asyncio.create_task(studio.pump(blocked).run(studio.tape))
+    await asyncio.sleep(0.08)
+    release.set()
+    await running
+    sent = 0
+    for opened in studio.tape.opened():
+        if isinstance(opened, DataOpened):
+            sent += opened.payload.count(b"data: {")
+        elif isinstance(opened, UsageSeen):
+            receipt = canonical.decode(opened.receipt, Receipt)
+            assert receipt.statement.tokens.completion <= sent
+
+
+@pytest.mark.usefixtures("quick")
+async def test_3_1_silence_within_a_stream_is_filled_with_padding_nobody_pays_for(
+    studio: Studio,
+) -> None:
+    async def thinks() -> AsyncGenerator[EngineEvent, None]:
+        yield chunk(1)
+        await asyncio.sleep(0.15)
+        yield chunk(2)
+
+    await studio.pump(thinks).run(studio.tape)
+    frames = kinds(studio.tape)
+    assert 2 <= frames.count(FrameType.PADDING) <= 5
+    assert studio.tape.text.count(b"data: {") == 2
+    assert signed(studio.tape)[-1].statement.tokens.completion == 2
+    assert isinstance(studio.tape.opened()[-1], EndOpened)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_6_3_nothing_is_sent_before_the_first_data(studio: Studio) -> None:
+    """Padding during a long prefill would commit the gateway to this worker."""
+    early: list[bytes] = []
+
+    async def prefills() -> AsyncGenerator[EngineEvent, None]:
+        await asyncio.sleep(0.1)
+        early.extend(studio.tape.sent)
+        yield chunk(1)
+
+    await studio.pump(prefills).run(studio.tape)
+    assert early == []
+    assert kinds(studio.tape)[:2] == [FrameType.HEAD, FrameType.DATA]

@@ -7,6 +7,7 @@ from bombyx.units import Nano
 from worker.ledger.credit import Credit
 
 
+@pytest.mark.spec("8.3-a")
 def test_unpaid_and_in_flight_stay_within_the_limit() -> None:
     owed = {"a": 60}
     credit = Credit(lambda gateway: owed.get(gateway, 0), limit=100, places=10)

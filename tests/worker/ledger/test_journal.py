@@ -58,6 +58,7 @@ async def test_a_second_worker_on_the_same_state_is_refused(
     assert await journal.undisposed(GATEWAY) == []
 
 
+@pytest.mark.spec("6.8-b")
 async def test_only_a_disposition_of_its_gateway_deletes(journal: Journal) -> None:
     mine, other = make_scribe(), make_scribe(OTHER_GATEWAY)
     receipts = [make_receipt(mine, 1), make_receipt(mine, 2), make_receipt(other, 3)]
@@ -84,6 +85,7 @@ async def test_billed_stays_unpaid_and_the_rest_is_written_off(journal: Journal)
     assert await journal._call(journal._file.unpaid) == {GATEWAY: amount}
 
 
+@pytest.mark.spec("6.6-b")
 @pytest.mark.parametrize("proof", ["none", "another request's winner", "its own receipt"])
 async def test_superseded_without_proof_stays_owed(journal: Journal, proof: str) -> None:
     mine = make_receipt(make_scribe(), 1)

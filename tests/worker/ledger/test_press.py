@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from bombyx.link.documents import Settle
 from tests.worker.ledger.samples import make_scribe, matter, point
 from worker.ledger.press import FLUSH_SECONDS, SLOW_SETTLE_SECONDS, Press
@@ -36,6 +38,7 @@ async def test_a_busy_press_signs_5_ms_after_the_batch_before() -> None:
     press.close()
 
 
+@pytest.mark.spec("1.5-b")
 async def test_more_than_64_in_one_turn_are_signed_in_batches() -> None:
     settles: list[Settle] = []
     press = Press(make_scribe(), settles.append)

@@ -12,6 +12,7 @@ from bombyx.signing import Kind, verify
 from tests.worker.ledger.samples import GATEWAY, SIGNER, make_scribe, matter, point
 
 
+@pytest.mark.spec("1.3-a")
 def test_statements_are_numbered_without_a_gap_and_chained() -> None:
     scribe = make_scribe()
     written = [scribe.write(matter(number), point()) for number in range(5)]
@@ -34,6 +35,7 @@ def test_every_statement_of_a_batch_has_a_receipt_that_verifies(count: int) -> N
     assert scribe.flush() == []
 
 
+@pytest.mark.spec("1.5-b")
 def test_a_batch_holds_64_statements_at_most() -> None:
     scribe = make_scribe()
     for number in range(MAX_LEAVES):
@@ -42,6 +44,7 @@ def test_a_batch_holds_64_statements_at_most() -> None:
         scribe.write(matter(64), point())
 
 
+@pytest.mark.spec("1.5-a")
 def test_settle_signs_the_leaves_of_all_statements_in_order() -> None:
     scribe = make_scribe()
     written = []
@@ -61,6 +64,7 @@ def test_settle_signs_the_leaves_of_all_statements_in_order() -> None:
         verify(Kind.SETTLE, one.batch, bytes.fromhex(one.signature), SIGNER.public_key)
 
 
+@pytest.mark.spec("2.6-d")
 def test_a_charge_above_the_request_s_cap_is_never_written() -> None:
     scribe = make_scribe()
     with pytest.raises(ValueError, match="max_cost_nano"):

@@ -13,6 +13,7 @@ from tests.worker.sealing import chat, open_answer, seal
 from worker.link import connection
 
 
+@pytest.mark.spec("10.3-b")
 async def test_a_gateway_that_signs_another_url_is_never_told_who_we_are(
     gateway: GatewayPeer, start_worker: StartWorker
 ) -> None:
@@ -71,6 +72,7 @@ async def test_after_a_goaway_the_new_link_stands_before_the_old_one_ends(
     assert not new.is_lost
 
 
+@pytest.mark.spec("10.1-b")
 async def test_a_protocol_error_is_named_and_ends_the_link(
     gateway: GatewayPeer, start_worker: StartWorker
 ) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-from collections import OrderedDict
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -21,21 +20,27 @@ from worker.engine.port import EngineEvent, EngineModel, EngineRequest, Load
 from worker.engine.pump import events
 from worker.engine.scripted.commands import Commands, read_commands
 from worker.engine.scripted.plan import Plan, make_plan
+from worker.engine.scripted.prefix_cache import PrefixCache
 from worker.engine.scripted.words import TOKENS_PER_IMAGE, prompt_tokens
 
 VERSION = "1"
 _LIE_FACTOR = 1000
-_MAX_PROMPTS = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Scripted:
-    """Which models to play; every name gets the same answers."""
+    """Which models to play; every name gets the same answers.
+
+    `prefill_seconds` is the pause for each prompt token that the prefix cache does not know, and
+    `shares_cache` ignores salts: both are for tests of what a cache gives away (SPEC 12).
+    """
 
     models: tuple[str, ...] = ("scripted",)
     context: int = 32_768
     slots: int = 1024
     idle_seconds: float = 60.0
+    prefill_seconds: float = 0.0
+    shares_cache: bool = False
 
 
 class ScriptedEngine:
@@ -44,8 +49,7 @@ class ScriptedEngine:
     def __init__(self, settings: Scripted | None = None) -> None:
         self._settings = settings or Scripted()
         self._running = 0
-        # Prompts seen, by payer's salt: bounded, oldest first out.
-        self._prompts: OrderedDict[str, list[str]] = OrderedDict()
+        self._cache = PrefixCache(shares=self._settings.shares_cache)
 
     async def start(self) -> None:
         """Nothing to start."""
@@ -97,7 +101,10 @@ class ScriptedEngine:
         plan = make_plan(request.body, commands)
         if commands.fault == "error":
             raise EngineFailed("the engine failed")
-        usage = _Usage(len(prompt), self._cached(request.cache_salt, prompt), commands)
+        cached = self._cache.take(request.cache_salt, prompt)
+        if self._settings.prefill_seconds:
+            await asyncio.sleep(self._settings.prefill_seconds * (len(prompt) - cached))
+        usage = _Usage(len(prompt), cached, commands)
         choices = range(request.body.get("n") or 1)
         for index in choices:
             yield _chunk(index, {"role": "assistant", "content": ""}, usage=usage.so_far())
@@ -122,19 +129,6 @@ class ScriptedEngine:
         if len(prompt) > self._settings.context:
             raise ContextLengthExceeded("prompt and output are longer than the model's context")
         return prompt
-
-    def _cached(self, salt: str, prompt: list[str]) -> int:
-        """Tokens that an earlier prompt under this salt begins with; the last is always new."""
-        before = self._prompts.pop(salt, [])
-        self._prompts[salt] = prompt
-        if len(self._prompts) > _MAX_PROMPTS:
-            self._prompts.popitem(last=False)
-        same = 0
-        for old, new in zip(before, prompt[:-1], strict=False):
-            if old != new:
-                break
-            same += 1
-        return same
 
     async def _break(self, commands: Commands, position: int) -> None:
         if position < commands.fault_after:
