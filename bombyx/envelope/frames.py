@@ -5,7 +5,7 @@ One splitter serves the client, which opens frames, and the gateway, which only 
 
 import struct
 from enum import IntEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from bombyx.errors import MalformedFrame
 
@@ -69,6 +69,9 @@ def aad(h: bytes, seq: int, frame_type: int, flags: int) -> bytes:
     return h + _AAD_TAIL.pack(seq, frame_type, flags)
 
 
+Span: TypeAlias = tuple[int, int, int, int]
+
+
 class FrameSplitter:
     """Bytes, cut anywhere, to frames; checks types and lengths before it buffers a body."""
 
@@ -80,13 +83,22 @@ class FrameSplitter:
 
     def feed(self, data: bytes) -> list[Frame]:
         """The frames that are whole by now; raises `MalformedFrame`."""
+        whole, spans = self.split(data)
+        return [Frame(kind, flags, whole[start:end]) for kind, flags, start, end in spans]
+
+    def split(self, data: bytes) -> tuple[bytes, list[Span]]:
+        """The same without cutting: bytes, and type, flags, start and end of each frame in them.
+
+        The frames follow one another from the first byte on.
+        """
         buffer = data
         if self._buffer:
             self._buffer += data
             if len(self._buffer) < self._needed:
-                return []  # a frame that trickles in is copied once, not once for each piece
+                return b"", []  # a frame that trickles in is copied once, not once for each piece
             buffer = bytes(self._buffer)
-        frames, start, size, needed = [], 0, len(buffer), HEAD_BYTES
+        spans: list[Span] = []
+        start, size, needed = 0, len(buffer), HEAD_BYTES
         while size - start >= HEAD_BYTES:
             frame_type, flags, length = HEAD.unpack_from(buffer, start)
             limit = _LIMIT_BY_BYTE[frame_type]
@@ -98,11 +110,11 @@ class FrameSplitter:
             if end > size:
                 needed = end - start
                 break
-            frames.append(Frame(frame_type, flags, buffer[start:end]))
+            spans.append((frame_type, flags, start, end))
             start = end
         if start < size or self._buffer:
             self._buffer, self._needed = bytearray(buffer[start:]), needed
-        return frames
+        return buffer, spans
 
     @property
     def pending(self) -> int:

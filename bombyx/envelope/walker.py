@@ -5,7 +5,7 @@ The gateway hashes every byte it receives, whether or not a client is still ther
 
 from typing import NamedTuple
 
-from bombyx.envelope.frames import FINAL, FrameSplitter, FrameType
+from bombyx.envelope.frames import FINAL, HEAD_BYTES, FrameSplitter, FrameType
 from bombyx.envelope.keys import SALT_BYTES
 from bombyx.envelope.response import Transcript
 from bombyx.errors import MalformedFrame
@@ -46,20 +46,24 @@ class ResponseWalker:
                 return []
             self._salt, data = self._salt[:SALT_BYTES], self._salt[SALT_BYTES:]
             transcript = self._transcript = Transcript(self.h, self._salt)
-        noted = []
-        for frame in self._splitter.feed(data):
-            kind, flags, raw = frame
+        whole, spans = self._splitter.split(data)
+        noted, covered = [], 0
+        for kind, flags, start, end in spans:
             if self.ended or kind == _RELAY_NOTE:
                 raise MalformedFrame("the worker sent a frame that it may not send")
             if flags != (FINAL if kind == _END else 0):
                 raise MalformedFrame("the final mark belongs on the end frame alone")
             if kind == _USAGE:
-                noted.append(UsageNoted(frame.body, transcript.digest(), transcript.length))
+                transcript.add(whole[covered:start])
+                covered = start
+                body = whole[start + HEAD_BYTES : end]
+                noted.append(UsageNoted(body, transcript.digest(), transcript.length))
             elif kind == _END:
                 self.ended = True
             if kind != _HEAD:
                 self.answered = True
-            transcript.add(raw)
+        if spans:
+            transcript.add(whole[covered : spans[-1][3]])
         if self.ended and self._splitter.pending:
             raise MalformedFrame("the answer goes on after its end")
         return noted
