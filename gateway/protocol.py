@@ -1,4 +1,4 @@
-"""Uvicorn's HTTP/1.1 protocol with a way past ASGI for the hot paths (DESIGN 11)."""
+"""Uvicorn's HTTP/1.1 protocol with a way past ASGI for the hot paths (ADR 7)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping

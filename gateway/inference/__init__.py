@@ -1,1 +1,1 @@
-"""The hot path: bare ASGI endpoints from a client's bytes to a worker's and back."""
+"""The hot path: exchanges from a client's bytes to a worker's and back."""
