@@ -5,7 +5,7 @@ The gateway hashes every byte it receives, whether or not a client is still ther
 
 from typing import NamedTuple
 
-from bombyx.envelope.frames import FINAL, HEAD_BYTES, FrameSplitter, FrameType
+from bombyx.envelope.frames import FINAL, HEAD_BYTES, FrameSplitter, FrameType, Span
 from bombyx.envelope.keys import SALT_BYTES
 from bombyx.envelope.response import Transcript
 from bombyx.errors import MalformedFrame
@@ -46,8 +46,14 @@ class ResponseWalker:
                 return []
             self._salt, data = self._salt[:SALT_BYTES], self._salt[SALT_BYTES:]
             transcript = self._transcript = Transcript(self.h, self._salt)
-        whole, spans = self._splitter.split(data)
-        noted, covered = [], 0
+        noted = self._walk(transcript, *self._splitter.split(data))
+        if self.ended and self._splitter.pending:
+            raise MalformedFrame("the answer goes on after its end")
+        return noted
+
+    def _walk(self, transcript: Transcript, whole: bytes, spans: list[Span]) -> list[UsageNoted]:
+        """Cover all frames at once, or up to each receipt, which names what came before it."""
+        noted, covered, end = [], 0, 0
         for kind, flags, start, end in spans:
             if self.ended or kind == _RELAY_NOTE:
                 raise MalformedFrame("the worker sent a frame that it may not send")
@@ -62,10 +68,7 @@ class ResponseWalker:
                 self.ended = True
             if kind != _HEAD:
                 self.answered = True
-        if spans:
-            transcript.add(whole[covered : spans[-1][3]])
-        if self.ended and self._splitter.pending:
-            raise MalformedFrame("the answer goes on after its end")
+        transcript.add(whole[covered:end])
         return noted
 
     def position(self) -> tuple[bytes, int]:
