@@ -344,6 +344,17 @@ async def test_the_clockwork_renews_offers_and_rotates_and_retires_keys(
     monkeypatch.setattr(app, "ROTATION_SECONDS", 3600)
 
 
+async def test_a_worker_may_stop_while_a_keyset_retires(
+    gateway: GatewayPeer, start_worker: StartWorker
+) -> None:
+    worker = await start_worker()
+    await gateway.link()
+    dialer = worker._dialer
+    (generation,) = [tether.generation for tether in dialer._tethers]
+    await asyncio.gather(dialer.retire(generation, 0.1), dialer.close(0.1))
+    assert not dialer._tethers
+
+
 async def test_a_rotation_without_a_quote_is_tried_again_and_the_old_keys_serve_on(
     gateway: GatewayPeer, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,7 +81,9 @@ class Dialer:
 
     async def _close(self, tethers: Sequence[Tether], grace_seconds: float) -> None:
         await asyncio.gather(*(tether.close(grace_seconds) for tether in tethers))
-        tasks = [self._tethers.pop(tether) for tether in tethers]
+        # A keyset may retire while the worker stops: whoever comes second finds nothing left.
+        found = [self._tethers.pop(tether, None) for tether in tethers]
+        tasks = [task for task in found if task is not None]
         for task in tasks:
             task.cancel()
         if tasks:
