@@ -63,7 +63,10 @@ class Peer:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Admitted:
-    """A request that may run; `deadline` in unix seconds, `max_output` over all choices."""
+    """A request that may run; `deadline` in unix seconds, `max_output` over all choices.
+
+    `body` is the engine's, `asked` the client's own, whose form the answer takes.
+    """
 
     header: Header
     h: bytes
@@ -77,7 +80,7 @@ class Admitted:
     ticket: bytes
     deadline: int
     body: Body
-    include_usage: bool
+    asked: Body
     max_output: int
     worst: Nano
     cache_salt: str
@@ -243,7 +246,7 @@ class Admission:
             ticket=case.request.ticket,
             deadline=case.request.deadline,
             body=limited.body,
-            include_usage=limited.head.include_usage,
+            asked=limited.asked,
             max_output=limited.max_output,
             worst=limited.worst,
             cache_salt=self._cache_salt(header, opened.plaintext),

@@ -3,9 +3,17 @@
 from dataclasses import dataclass, field
 
 from bombyx.attestation.keyset import ModelRecord
-from bombyx.chat.allow_list import admit
-from bombyx.chat.body import Body, RequestHead, parse_body, request_head, write_output_limit
+from bombyx.chat.body import (
+    Body,
+    RequestHead,
+    count_prompts,
+    parse_body,
+    request_head,
+    write_output_limit,
+)
+from bombyx.chat.paths import engine_path
 from bombyx.chat.size import max_input_bound
+from bombyx.chat.surface import admit
 from bombyx.envelope.header import Header
 from bombyx.envelope.plaintext import Plaintext
 from bombyx.errors import (
@@ -26,9 +34,13 @@ LEAST_OUTPUT = 16
 
 @dataclass(frozen=True, slots=True)
 class Limited:
-    """A body with its output limit; `worst` is the most that the worker can earn by it."""
+    """A body with its output limit; `worst` is the most that the worker can earn by it.
+
+    `body` is for the engine, `asked` as the client wrote it.
+    """
 
     body: Body = field(repr=False)
+    asked: Body = field(repr=False)
     head: RequestHead
     max_output: int
     worst: Nano
@@ -49,22 +61,22 @@ async def limit(plaintext: Plaintext, terms: Terms, *, engine: Engine) -> Limite
     with blame("client"):
         raw, head = _read(plaintext, header)
         body = admit(header.path, raw)
-    prompt = await _count(engine, header.path, body)
+    prompt = await _count(engine, engine_path(header.path), body)
     with blame("client"):
         total = _output_limit(body, head, prompt, terms)
-        limited = write_output_limit(body, total)
+        limited = write_output_limit(body, total) if head.choices else body
     cost = worst_case(
         max_input=header.max_input_tokens if prompt is None else prompt,
         max_output=total,
         rates=terms.rates,
         fee_bps=header.fee_bps,
     )
-    return Limited(limited, head, total, cost.amount)
+    return Limited(limited, raw, head, total, cost.amount)
 
 
 def _read(plaintext: Plaintext, header: Header) -> tuple[Body, RequestHead]:
     if plaintext.head.content_type != "application/json":
-        raise WrongMediaType("a sealed chat completion is application/json")
+        raise WrongMediaType("a sealed request is application/json")
     body = parse_body(plaintext.body)
     head = request_head(header.path, body)
     if head.model != header.model:
@@ -102,6 +114,8 @@ def _output_limit(body: Body, head: RequestHead, prompt: int | None, terms: Term
     if affordable < head.choices:
         raise CostCapExceeded("max_cost_nano does not cover the prompt and a token of output")
     asked = header.max_output_tokens if head.max_output is None else head.max_output
+    if not head.choices:
+        return 0  # nothing is written, and each text has a context of its own
     room = _context_left(body, prompt, terms.model)
     return min(asked, header.max_output_tokens, affordable, room * head.choices)
 
@@ -116,6 +130,9 @@ def _context_left(body: Body, prompt: int | None, model: ModelRecord) -> int:
             max_image_tokens=model.max_image_tokens,
         )
         return max(LEAST_OUTPUT, model.context - bound)
+    if count_prompts(body.get("prompt")) > 1:
+        # Counted together they may be longer than each may be alone; the engine knows.
+        return max(LEAST_OUTPUT, model.context - prompt)
     if prompt >= model.context:
         raise ContextLengthExceeded(
             f"the prompt has {prompt} tokens, the model's context {model.context}"

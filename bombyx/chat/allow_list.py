@@ -1,26 +1,20 @@
-"""Which request fields reach an engine (SPEC 4.1): an allow-list, never a deny-list.
+"""The fields of a chat completion (SPEC 4.1), and those that all ways of generating share."""
 
-Four groups: passed on after a check of their shape; known and without effect here; private to
-engines and dropped, since they reach into other requests (`rid`, `cache_salt`, `priority`), around
-the meter (`ignore_eos`, `input_ids`) or run code; and everything else, which is refused by name so
-that nobody believes a setting took effect.
-"""
-
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from bombyx.chat import fields
-from bombyx.chat.body import CHAT_PATH, MAX_CHOICES, Body, request_head
+from bombyx.chat.allowed import Allowed
+from bombyx.chat.body import MAX_CHOICES, Body, request_head
 from bombyx.chat.fields import Checker
 from bombyx.chat.messages import admit_messages
-from bombyx.errors import NotFound, RequestError, UnsupportedParameter
+from bombyx.chat.paths import CHAT_PATH
+from bombyx.errors import RequestError
 from bombyx.units import MAX_SAFE_INTEGER
 
-PASSED: Mapping[str, Checker] = {
+SAMPLING: Mapping[str, Checker] = {
     "model": fields.text,
     "max_tokens": fields.integer(1, MAX_SAFE_INTEGER),
-    "max_completion_tokens": fields.integer(1, MAX_SAFE_INTEGER),
     "n": fields.integer(1, MAX_CHOICES),
     "stream": fields.boolean,
     "stream_options": fields.stream_options,
@@ -31,10 +25,15 @@ PASSED: Mapping[str, Checker] = {
     "frequency_penalty": fields.number(-2, 2),
     "presence_penalty": fields.number(-2, 2),
     "logit_bias": fields.logit_bias,
-    "logprobs": fields.boolean,
-    "top_logprobs": fields.integer(0, fields.MAX_TOP_LOGPROBS),
     "seed": fields.integer(-(2**63), 2**63 - 1),
     "stop": fields.stop,
+}
+
+PASSED: Mapping[str, Checker] = {
+    **SAMPLING,
+    "max_completion_tokens": fields.integer(1, MAX_SAFE_INTEGER),
+    "logprobs": fields.boolean,
+    "top_logprobs": fields.integer(0, fields.MAX_TOP_LOGPROBS),
     "reasoning_effort": fields.effort,
     "tools": fields.tools,
     "tool_choice": fields.tool_choice,
@@ -58,69 +57,34 @@ IGNORED = frozenset(
 )
 """Accepted without effect: hints to other services, and names of people, which stay here."""
 
-DROPPED = frozenset(
-    {
-        "bootstrap_host",
-        "bootstrap_port",
-        "bootstrap_room",
-        "cache_prompt",
-        "cache_salt",
-        "custom_logit_processor",
-        "custom_params",
-        "data_parallel_rank",
-        "extra_key",
-        "id_slot",
-        "ignore_eos",
-        "images_config",
-        "input_ids",
-        "lora_path",
-        "priority",
-        "return_hidden_states",
-        "return_input_ids_in_sglext",
-        "return_meta_info",
-        "return_output_ids_in_sglext",
-        "return_prompt_token_ids",
-        "return_routed_experts",
-        "return_token_ids",
-        "rid",
-        "routed_dp_rank",
-        "session_id",
-        "session_params",
-    }
+CHAT = Allowed(
+    passed=PASSED,
+    # Messages are read by their own rules, below.
+    checked={"modalities": fields.only_text, "messages": fields.anything},
+    ignored=IGNORED,
 )
-"""Private to engines: the worker's own business, dropped without a word as gateways do."""
-
-_SAFE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
-def admit(path: str, body: Mapping[str, Any]) -> Body:
-    """The body that an engine may get, each field checked; null counts as absent.
+def admit_chat(body: Mapping[str, Any]) -> Body:
+    """The chat completion that an engine may get, each field checked; null counts as absent.
 
-    Raises `NotFound` for another path, `UnsupportedParameter` for a field that nothing here
-    honours, `RequestError` or `UnsupportedValue` for a wrong one.
+    Raises `UnsupportedParameter` for a field that nothing here honours, `RequestError` or
+    `UnsupportedValue` for a wrong one.
     """
-    if path != CHAT_PATH:
-        raise NotFound("this path is not served")
-    admitted = {name: value for name, value in body.items() if _is_passed(name, value)}
-    request_head(path, admitted)
+    admitted = CHAT.take(body)
+    request_head(CHAT_PATH, admitted)
     admitted["messages"] = admit_messages(body.get("messages"))
     _check_pairs(admitted)
     return admitted
 
 
-def _is_passed(name: str, value: Any) -> bool:
-    if value is None or name in IGNORED or name in DROPPED or name == "messages":
-        return False
-    if name == "modalities":
-        fields.only_text(name, value)
-        return False
-    checker = PASSED.get(name)
-    if checker is None:
-        # A field's name is the client's text too: repeated only where it looks like a name.
-        shown = name if _SAFE_NAME.fullmatch(name) else None
-        raise UnsupportedParameter(f"{shown or 'a field'} is not supported here", param=shown)
-    checker(name, value)
-    return True
+def under_own_names(chat: Mapping[str, Any], names: Mapping[str, str]) -> Body:
+    """`admit_chat` for a translated body: errors name the fields that the client wrote."""
+    try:
+        return admit_chat(chat)
+    except RequestError as error:
+        named = names.get(error.param or "", error.param)
+        raise type(error)(error.message, param=named) from None
 
 
 def _check_pairs(body: Body) -> None:

@@ -1,7 +1,7 @@
 """Request bodies: parsing, the head that SPEC 2.2 compares, and output limits (SPEC 2.3-2.6).
 
-Knows how many tokens a request may produce and how many bytes of text it carries; knows nothing of
-which other fields an engine takes (`allow_list`). Messages never repeat what a client wrote.
+Knows how many tokens a request may produce, whatever the path; knows nothing of which other fields
+an engine takes (`surface`). Messages never repeat what a client wrote.
 """
 
 import json
@@ -12,16 +12,31 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from bombyx.chat.paths import (
+    CHAT_PATH,
+    COMPLETIONS_PATH,
+    MESSAGES_PATH,
+    RESPONSES_PATH,
+    SERVED_PATHS,
+    SILENT_PATHS,
+)
 from bombyx.errors import HeaderMismatch, InvalidJson, NotFound, RequestError, UnsupportedValue
 from bombyx.units import MAX_SAFE_INTEGER
 
 Body = dict[str, Any]
 
-CHAT_PATH = "/v1/chat/completions"
 MAX_DEPTH = 64
 """Deeper than any tool schema in use, far above what engines parse without recursion trouble."""
 MAX_CHOICES = 16
+MAX_PROMPTS = 128
+"""Of one completion request, each answered `n` times."""
 MAX_MODEL_NAME = 128
+_LIMIT_NAMES = {
+    CHAT_PATH: ("max_completion_tokens", "max_tokens"),
+    COMPLETIONS_PATH: ("max_tokens",),
+    RESPONSES_PATH: ("max_output_tokens",),
+    MESSAGES_PATH: ("max_tokens",),
+}
 
 _encoder = msgspec.json.Encoder()
 
@@ -30,7 +45,8 @@ _encoder = msgspec.json.Encoder()
 class RequestHead:
     """What the outside of a sealed request must agree with.
 
-    `max_output` is the total over all choices, None where the body names no limit.
+    `choices` counts answers over all prompts, 0 where a model writes none. `max_output` is their
+    total in tokens, None where the body names no limit.
     """
 
     model: str
@@ -113,12 +129,14 @@ def _check_scalar(value: str | float | None) -> None:
 def request_head(path: str, body: Mapping[str, Any]) -> RequestHead:
     """Read model, stream and limits.
 
-    Raises `NotFound` for another path than `CHAT_PATH`, `RequestError` or `UnsupportedValue`.
+    Raises `NotFound` for a path that is not served, `RequestError` or `UnsupportedValue`.
     """
-    if path != CHAT_PATH:
+    if path not in SERVED_PATHS:
         raise NotFound("this path is not served")
-    choices = _choices(body)
-    limit = _limit_per_choice(body)
+    if path in SILENT_PATHS:
+        # A header's limit is at least 1 (SPEC 2); nothing is written here.
+        return RequestHead(_model(body), stream=False, include_usage=False, choices=0, max_output=1)
+    choices = count_choices(body)
     options = body.get("stream_options") or {}
     if not isinstance(options, dict):
         raise RequestError("stream_options is an object", param="stream_options")
@@ -127,7 +145,7 @@ def request_head(path: str, body: Mapping[str, Any]) -> RequestHead:
         stream=_flag(body, "stream"),
         include_usage=_flag(options, "include_usage"),
         choices=choices,
-        max_output=None if limit is None else limit * choices,
+        max_output=_total(body, _LIMIT_NAMES[path], choices),
     )
 
 
@@ -145,18 +163,29 @@ def _flag(fields: Mapping[str, Any], name: str) -> bool:
     return bool(value)
 
 
-def _choices(body: Mapping[str, Any]) -> int:
+def count_choices(body: Mapping[str, Any]) -> int:
+    """How many answers a body asks for, over all its prompts; raises `UnsupportedValue`."""
     value = body.get("n")
     if value is None:
-        return 1
+        value = 1
     if type(value) is not int or not 1 <= value <= MAX_CHOICES:
         raise UnsupportedValue(f"n lies between 1 and {MAX_CHOICES}", param="n")
-    return value
+    prompts = count_prompts(body.get("prompt"))
+    if not 1 <= prompts <= MAX_PROMPTS:
+        raise UnsupportedValue(f"prompt holds 1 to {MAX_PROMPTS} prompts", param="prompt")
+    return value * prompts
 
 
-def _limit_per_choice(body: Mapping[str, Any]) -> int | None:
+def count_prompts(value: Any) -> int:
+    """Prompts in a `prompt` field: a string or a list of token numbers is one."""
+    if not isinstance(value, list) or any(type(one) is int for one in value):
+        return 1
+    return len(value)
+
+
+def _total(body: Mapping[str, Any], names: tuple[str, ...], choices: int) -> int | None:
     found: int | None = None
-    for name in ("max_completion_tokens", "max_tokens"):
+    for name in names:
         value = body.get(name)
         if value is None:
             continue
@@ -165,7 +194,9 @@ def _limit_per_choice(body: Mapping[str, Any]) -> int | None:
         if found is not None and found != value:
             raise RequestError("max_tokens and max_completion_tokens differ", param=name)
         found = value
-    return found
+    if found is not None and found * choices > MAX_SAFE_INTEGER:
+        raise RequestError("so many tokens cannot be counted", param=names[-1])
+    return None if found is None else found * choices
 
 
 def write_output_limit(body: Mapping[str, Any], total: int) -> Body:
@@ -173,7 +204,7 @@ def write_output_limit(body: Mapping[str, Any], total: int) -> Body:
 
     Raises `HeaderMismatch` where `total` is less than one token per choice.
     """
-    share = total // _choices(body)
+    share = total // count_choices(body)
     if share < 1:
         raise HeaderMismatch("max_output_tokens leaves less than one token to each choice")
     limited = {name: value for name, value in body.items() if name != "max_completion_tokens"}

@@ -7,11 +7,12 @@ was.
 from collections.abc import Callable
 from typing import Any
 
-from bombyx.errors import RequestError
+from bombyx.errors import RequestError, UnsupportedValue
 
 MAX_STOPS = 16
 MAX_TOOLS = 128
 MAX_TOP_LOGPROBS = 20
+_MAX_TOKEN = 2**31
 _EFFORTS = frozenset({"none", "minimal", "low", "medium", "high", "xhigh", "max"})
 _TEMPLATE_SWITCHES = frozenset({"enable_thinking", "thinking"})
 
@@ -51,6 +52,20 @@ def integer(low: int, high: int) -> Checker:
 def boolean(name: str, value: Any) -> None:
     """Check for true or false."""
     require(isinstance(value, bool), name, f"{name} is true or false")
+
+
+def anything(name: str, value: Any) -> None:
+    """No check: the field has a reader of its own."""
+
+
+def string(name: str, value: Any) -> None:
+    """A string, be it empty."""
+    require(isinstance(value, str), name, f"{name} is a string")
+
+
+def items(name: str, value: Any) -> None:
+    """A list; its items have a reader of their own."""
+    require(isinstance(value, list), name, f"{name} is a list")
 
 
 def text(name: str, value: Any) -> None:
@@ -131,3 +146,51 @@ def response_format(name: str, value: Any) -> None:
     schema = holder.get("schema") if isinstance(holder, dict) else None
     has_schema = kind != "json_schema" or isinstance(schema, dict)
     require(has_schema, name, f"{name} of type json_schema needs a schema")
+
+
+def only(*served: Any) -> Checker:
+    """One of a few values; others exist elsewhere and are not served here."""
+
+    def check(name: str, value: Any) -> None:
+        if not any(type(value) is type(one) and value == one for one in served):
+            raise UnsupportedValue(f"{name} has a value that is not served here", param=name)
+
+    return check
+
+
+def off(name: str, value: Any) -> None:
+    """False; what it would switch on is not served here."""
+    only(False)(name, value)  # noqa: FBT003 (a value, no flag)
+
+
+def words(*known: str) -> Checker:
+    """One of a few words."""
+
+    def check(name: str, value: Any) -> None:
+        fits = isinstance(value, str) and value in known
+        require(fits, name, f"{name} is {', '.join(known)}")
+
+    return check
+
+
+def text_or_tokens(name: str, value: Any) -> None:
+    """A string, a list of token numbers, or a list of either."""
+    is_list = isinstance(value, list) and value
+    fits = isinstance(value, str) or (is_list and (_are_tokens(value) or all(map(_is_text, value))))
+    require(fits, name, f"{name} is a string, token numbers, or a list of either")
+
+
+def tokens(name: str, value: Any) -> None:
+    """A list of token numbers."""
+    fits = isinstance(value, list) and _are_tokens(value)
+    require(fits, name, f"{name} is a list of token numbers")
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) or (
+        isinstance(value, list) and bool(value) and _are_tokens(value)
+    )
+
+
+def _are_tokens(value: list[Any]) -> bool:
+    return all(type(one) is int and 0 <= one < _MAX_TOKEN for one in value)

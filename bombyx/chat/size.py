@@ -1,36 +1,38 @@
-"""How long a prompt can be at most, from its bytes alone (SPEC 2.4)."""
+"""How long a prompt can be at most, from its bytes alone (SPEC 2.4).
+
+The same for every path: a conversation lies in `messages` or `input`, and its images are parts of
+three shapes, by dialect.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bombyx.chat.body import encode_body
 
+_HOLDERS = ("messages", "input")
+_INNER = ("content", "output")
+"""Where an item keeps its parts; results of tools keep them one level deeper."""
+
 
 def text_bytes(body: Mapping[str, Any]) -> int:
-    """UTF-8 length of the compact JSON of the body, with every `data:` image emptied.
+    """UTF-8 length of the compact JSON of the body, with the data of every image emptied.
 
     JSON escapes only lengthen text and every message costs more JSON than template, so the tokens
     of a byte-level tokenizer stay below this.
     """
-    messages = body.get("messages")
-    if not isinstance(messages, list):
-        return len(encode_body(body))
-    return len(encode_body({**body, "messages": [_emptied(message) for message in messages]}))
+    emptied = {name: _emptied(body[name]) for name in _HOLDERS if isinstance(body.get(name), list)}
+    return len(encode_body({**body, **emptied}))
 
 
 def count_images(body: Mapping[str, Any]) -> int:
-    """How many image parts the messages hold."""
+    """How many image parts the conversation holds."""
     return sum(1 for _ in images(body))
 
 
 def images(body: Mapping[str, Any]) -> Iterator[Any]:
-    """The `image_url` value of each image part."""
-    messages = body.get("messages")
-    for message in messages if isinstance(messages, list) else ():
-        content = message.get("content") if isinstance(message, dict) else None
-        for part in content if isinstance(content, list) else ():
-            if _is_image(part):
-                yield part.get("image_url")
+    """Each image part's image, whatever its shape."""
+    for name in _HOLDERS:
+        yield from _images(body.get(name))
 
 
 def max_input_bound(
@@ -40,22 +42,46 @@ def max_input_bound(
     return text_bytes(body) * bytes_factor + overhead + count_images(body) * max_image_tokens
 
 
-def _is_image(part: Any) -> bool:
-    return isinstance(part, dict) and part.get("type") == "image_url"
+def _images(value: Any) -> Iterator[Any]:
+    for item in value if isinstance(value, list) else ():
+        if not isinstance(item, dict):
+            continue
+        if name := _image_name(item):
+            yield item.get(name)
+        else:
+            for inner in _INNER:
+                yield from _images(item.get(inner))
 
 
-def _emptied(message: Any) -> Any:
-    content = message.get("content") if isinstance(message, dict) else None
-    if not isinstance(content, list):
-        return message
-    return {**message, "content": [_without_data(part) for part in content]}
+def _image_name(part: Mapping[str, Any]) -> str | None:
+    """Where a part keeps its image; None for a part that is none."""
+    match part.get("type"):
+        case "image_url" | "input_image":
+            return "image_url"
+        case "image":
+            return "source"
+        case _:
+            return None
 
 
-def _without_data(part: Any) -> Any:
-    if not _is_image(part):
-        return part
-    image = part.get("image_url")
-    url = image.get("url") if isinstance(image, dict) else None
-    if not isinstance(url, str) or not url.startswith("data:"):
-        return part
-    return {**part, "image_url": {**image, "url": ""}}
+def _emptied(value: list[Any]) -> list[Any]:
+    return [_without_data(item) if isinstance(item, dict) else item for item in value]
+
+
+def _without_data(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    if name := _image_name(item):
+        return {**item, name: _no_data(item[name])} if name in item else item
+    inner = {name: _emptied(item[name]) for name in _INNER if isinstance(item.get(name), list)}
+    return {**item, **inner} if inner else item
+
+
+def _no_data(image: Any) -> Any:
+    """The image without what grows with its size."""
+    if isinstance(image, str):
+        return "" if image.startswith("data:") else image
+    if not isinstance(image, dict):
+        return image
+    url = image.get("url")
+    if isinstance(url, str) and url.startswith("data:"):
+        return {**image, "url": ""}
+    return {**image, "data": ""} if isinstance(image.get("data"), str) else image

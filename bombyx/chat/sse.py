@@ -116,6 +116,11 @@ def encode_event(data: bytes) -> bytes:
     return b"data: " + data + b"\n\n"
 
 
+def encode_named(name: str, data: bytes) -> bytes:
+    """One event with a name; `data` is JSON on one line."""
+    return b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
+
+
 def error_event(error: BombyxError) -> bytes:
     """The event that ends a broken stream: a bare close would pass for success in most clients."""
     return encode_event(_encoder.encode(envelope(error)))

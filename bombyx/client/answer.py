@@ -7,28 +7,28 @@ goes wrong after a stream began becomes an error event, since SDKs take a bare c
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
-from bombyx.chat.sse import DONE, DONE_DATA, SseDecoder, encode_event, error_event
+from bombyx.chat.breaking import break_event
 from bombyx.client.disputes import Dispute
 from bombyx.client.effects import Begin, Effect, Emit, Headers, Reply, read
 from bombyx.client.reading import AnswerReader
 from bombyx.client.receipts import Sealed, VerifiedAnswer
 from bombyx.client.refusals import whole
+from bombyx.client.shaping import StreamShaper, with_summary
 from bombyx.client.transcripts import Transcript
-from bombyx.errors import BadAnswer, BombyxError, RemoteError, Truncated
+from bombyx.client.waivers import Waiver
+from bombyx.errors import BadAnswer, BombyxError, RemoteError, Truncated, envelope
 
 MAX_WHOLE_BYTES = 64 * 2**20
 """An answer that is not streamed is held in memory until it is verified."""
 EVENT_STREAM = "text/event-stream"
-_SUMMARY = "bombyx"
 
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """Who is told of verified answers, and of those that were refused.
+    """Who is told of verified answers, of those that were refused, and of requests given up.
 
     `on_transcript` gets content in clear, and is set by the user's explicit wish only.
     """
@@ -36,64 +36,7 @@ class Listeners:
     on_receipt: Callable[[VerifiedAnswer], None] | None = None
     on_dispute: Callable[[Dispute], None] | None = None
     on_transcript: Callable[[Transcript], None] | None = None
-
-
-class StreamShaper:
-    """Passes events on and holds back what says that the answer is complete."""
-
-    def __init__(self) -> None:
-        self._decoder = SseDecoder()
-        self._usage: dict[str, Any] | None = None
-        self._done = False
-
-    def feed(self, data: bytes) -> bytes:
-        """The events to pass on; raises `BadStream`."""
-        return b"".join(
-            encode_event(event.data.replace(b"\n", b"\ndata: "))
-            for event in self._decoder.feed(data)
-            if not self._holds(event.data)
-        )
-
-    def done(self, summary: dict[str, Any]) -> bytes:
-        """The held usage chunk, with the summary in it, and `[DONE]`; raises `BadStream`."""
-        self._decoder.finish()
-        if self._usage is None:
-            return DONE
-        usage = {**self._usage["usage"], _SUMMARY: summary}
-        return encode_event(msgspec.json.encode({**self._usage, "usage": usage})) + DONE
-
-    def _holds(self, data: bytes) -> bool:
-        if self._done or data == DONE_DATA:
-            self._done = True
-            return True
-        usage = _usage_chunk(data)
-        self._usage = usage or self._usage
-        return usage is not None
-
-
-def _usage_chunk(data: bytes) -> dict[str, Any] | None:
-    """The chunk, if it is the one that carries usage and no choices."""
-    # Within a JSON string a quote is escaped, so text that quotes the word does not match.
-    if b'"usage"' not in data:
-        return None
-    try:
-        chunk = msgspec.json.decode(data, type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return None
-    is_usage = chunk.get("choices") == [] and isinstance(chunk.get("usage"), dict)
-    return chunk if is_usage else None
-
-
-def with_summary(body: bytes, summary: dict[str, Any]) -> bytes:
-    """A whole answer with the summary inside its usage, where it has one."""
-    try:
-        document = msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        raise BadAnswer("the worker's answer is no JSON object") from None
-    usage = document.get("usage")
-    if not isinstance(usage, dict):
-        return body
-    return msgspec.json.encode({**document, "usage": {**usage, _SUMMARY: summary}})
+    on_waived: Callable[[Waiver], None] | None = None
 
 
 def deliver(
@@ -112,7 +55,7 @@ def deliver(
         _dispute(reader, error, listeners)
         raise
     yield Begin(200, (("content-type", EVENT_STREAM), *_labels(reader, sealed, request_id)))
-    return (yield from _deliver_stream(reader, first, listeners))
+    return (yield from _deliver_stream(reader, first, sealed.path, listeners))
 
 
 def _until_head(reader: AnswerReader) -> Generator[Effect, Reply, bytes]:
@@ -137,9 +80,9 @@ def _is_stream(reader: AnswerReader, sealed: Sealed) -> bool:
 
 
 def _deliver_stream(
-    reader: AnswerReader, data: bytes, listeners: Listeners
+    reader: AnswerReader, data: bytes, path: str, listeners: Listeners
 ) -> Generator[Effect, Reply, bool]:
-    shaper = StreamShaper()
+    shaper = StreamShaper(path)
     try:
         while True:
             if events := shaper.feed(data):
@@ -152,10 +95,10 @@ def _deliver_stream(
         if reader.error is None:
             yield Emit(shaper.done(answer.summary()))
             return True
-        yield Emit(encode_event(msgspec.json.encode({"error": reader.error})))
+        yield Emit(break_event(path, reader.error))
     except BombyxError as error:
         _dispute(reader, error, listeners)
-        yield Emit(error_event(error))
+        yield Emit(break_event(path, envelope(error)["error"]))
     return False
 
 

@@ -48,25 +48,30 @@ class Dispute:
 
     def document(self, at: int) -> dict[str, Any]:
         """The file's content; `at` is unix seconds."""
-        request = self.sealed.request
-        told: dict[str, Any] = {
-            "v": VERSION,
+        told = {
+            **facts_of(self.sealed),
             "code": self.code,
             "at": at,
-            "id": self.id,
-            "c": self.c,
-            "auth": request.auth.hex(),
-            "header": msgspec.json.decode(request.header.raw),
-            "req_ct_hash": request.req_ct_hash.hex(),
             "charge_nano": str(self.charge_nano),
             "received": self.received.hex(),
-            "keysets": [
-                msgspec.to_builtins(one.worker.keyset) for one in self.sealed.chosen.values()
-            ],
         }
         if self.verified is not None:
             told["verified"] = msgspec.to_builtins(self.verified)
         return told
+
+
+def facts_of(sealed: Sealed) -> dict[str, Any]:
+    """What others need to check a claim about a request: whose keys, over what."""
+    request = sealed.request
+    return {
+        "v": VERSION,
+        "id": sealed.id,
+        "c": request.c.hex(),
+        "auth": request.auth.hex(),
+        "header": msgspec.json.decode(request.header.raw),
+        "req_ct_hash": request.req_ct_hash.hex(),
+        "keysets": [msgspec.to_builtins(one.worker.keyset) for one in sealed.chosen.values()],
+    }
 
 
 class DisputeFolder:

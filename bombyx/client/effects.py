@@ -12,6 +12,7 @@ from bombyx.errors import BadAnswer
 
 Headers = tuple[tuple[str, str], ...]
 """Lower-case names."""
+_API_KEY = "x-api-key"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -28,6 +29,15 @@ class ClearRequest:
     def header(self, name: str) -> str:
         """The value of a header, empty when absent."""
         return find(self.headers, name)
+
+
+def with_bearer(headers: Headers) -> Headers:
+    """The headers with their key as a bearer, and not as Anthropic's `x-api-key`."""
+    key = find(headers, _API_KEY)
+    kept = tuple(pair for pair in headers if pair[0] != _API_KEY)
+    if key and not find(headers, "authorization"):
+        kept += (("authorization", f"Bearer {key}"),)
+    return kept
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -19,12 +19,14 @@ from bombyx.client.secret_files import load_or_create_secret
 from bombyx.client.session import Session, Wishes
 from bombyx.client.settings import ClientSettings
 from bombyx.client.transcripts import TranscriptFolder, TranscriptsKept
+from bombyx.client.waivers import WaiverFolder
 from bombyx.envelope.response import Padding
 from bombyx.errors import PolicyError, SetupError
 from bombyx.settings import load_settings, state_directory
 from bombyx.units import Nano
 
-PAYER_FILE, CACHE_FILE, DISPUTES = "payer.key", "user-cache.secret", "disputes"
+PAYER_FILE, CACHE_FILE = "payer.key", "user-cache.secret"
+DISPUTES, WAIVED = "disputes", "waived"
 MAX_POLICY_BYTES = 2**20
 _NO_POLICY = (
     "a sealed client needs a policy, which says which workers may read the requests: pass its file "
@@ -126,6 +128,7 @@ def open_session(
         on_receipt,
         DisputeFolder(folder / DISPUTES, unix_seconds),
         None if save_transcripts is None else TranscriptFolder(Path(save_transcripts).expanduser()),
+        WaiverFolder(folder / WAIVED, unix_seconds),
     )
     return Session(
         resolve_policy(policy, settings),

@@ -39,6 +39,11 @@ class Sealed:
         """The request's id in hex."""
         return self.request.header.header.id
 
+    @property
+    def path(self) -> str:
+        """The path that was asked, whose form the answer has."""
+        return self.request.header.header.path
+
 
 @dataclass(frozen=True, slots=True)
 class VerifiedAnswer:

@@ -1,14 +1,15 @@
 """What a gateway says instead of an answer (SPEC 4, 14.3): diagnostics, and sometimes proof.
 
-Whatever is not sealed is the gateway's word alone. It is shown as an error, never as an answer,
-and only a worker's signature over our own request makes it a reason to seal anew.
+Whatever is not sealed is the gateway's word alone. It is shown as an error, never as an answer.
+Only signatures over our own request are a reason to seal anew: those of all its workers, that they
+do not run it, or the gateway's, that it is never billed.
 """
 
 import re
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from bombyx.client.effects import Begin, Emit, Head, Headers
 from bombyx.client.receipts import Sealed
@@ -20,7 +21,7 @@ from bombyx.errors import (
     UnprovenRefusal,
     envelope,
 )
-from bombyx.link.documents import SignedRefusal
+from bombyx.link.documents import SignedLost, SignedRefusal
 from bombyx.signing import Kind, verify
 
 MAX_ERROR_BYTES = 256 * 2**10
@@ -38,6 +39,7 @@ class Problem(msgspec.Struct, frozen=True):
 
     code: str = ""
     refusals: Annotated[list[SignedRefusal], Meta(max_length=8)] = []
+    lost: SignedLost | UnsetType = UNSET
 
 
 class GatewayError(Exception):
@@ -60,19 +62,42 @@ def read_problem(head: Head, body: bytes) -> Problem:
 
 
 RENEWABLE = frozenset({"no_candidate", "wrong_fee"})
-"""Codes of a 422 after which a request may be sealed anew, if its refusals hold."""
+"""Codes of a 422 after which a request may be sealed anew, if its proof holds."""
 
 
-def check_refusals(problem: Problem, sealed: Sealed) -> None:
-    """Each refusal is a candidate's word about exactly our request; raises `UnprovenRefusal`.
+def check_proofs(problem: Problem, sealed: Sealed) -> None:
+    """Refusals and note are their signers' word about our request; raises `UnprovenRefusal`.
 
-    The header's hash is compared too: an altered header draws genuine refusals that name our
-    commitment.
+    Of a refusal the header's hash is compared too: an altered header draws genuine refusals that
+    name our commitment.
     """
     for signed in problem.refusals:
         _check(signed, sealed)
         if signed.refusal.code == _PROVES_NOTHING:
             raise ClockAhead("a worker's clock is behind ours; it may still run the request later")
+    if not isinstance(problem.lost, UnsetType):
+        _check_note(problem.lost, sealed)
+
+
+def check_renewable(problem: Problem, sealed: Sealed) -> None:
+    """What was proved makes it safe to seal anew; raises `UnprovenRefusal`.
+
+    Safe it is on the gateway's note, which convicts it beside a bill for the same commitment, or
+    where not one worker is left that may have run the request.
+    """
+    refused = {signed.refusal.worker for signed in problem.refusals}
+    if isinstance(problem.lost, UnsetType) and not refused >= sealed.chosen.keys():
+        raise UnprovenRefusal("the gateway shows no proof that the request is not billed")
+
+
+def _check_note(signed: SignedLost, sealed: Sealed) -> None:
+    note, gateway = signed.lost, sealed.request.header.header.gateway
+    if (note.gateway, note.c) != (gateway, sealed.request.c.hex()):
+        raise UnprovenRefusal("the gateway's note is of another request")
+    try:
+        verify(Kind.LOST, note, bytes.fromhex(signed.signature), bytes.fromhex(gateway))
+    except BadSignature:
+        raise UnprovenRefusal("the gateway's note is not signed by the gateway") from None
 
 
 def _check(signed: SignedRefusal, sealed: Sealed) -> None:

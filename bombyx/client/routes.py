@@ -6,12 +6,15 @@ The table is an allow-list. What it does not name stays here: no body ever leave
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from bombyx.chat.body import CHAT_PATH, Body, RequestHead, parse_body, request_head
+from bombyx.chat.body import Body, RequestHead, parse_body, request_head
+from bombyx.chat.paths import SERVED_PATHS
 from bombyx.client.effects import ClearRequest
-from bombyx.errors import NotSealable, RequestError, TooLarge, WrongMediaType
+from bombyx.errors import NotFound, NotSealable, RequestError, TooLarge, WrongMediaType
 
-SEALED_PATHS = frozenset({CHAT_PATH})
+SEALED_PATHS = frozenset(SERVED_PATHS)
 """Paths whose requests and answers the protocol can seal."""
+_BELOW = tuple(f"{path}/" for path in SERVED_PATHS)
+"""Compaction, token counts, cancelling: nothing lies below a sealed path."""
 MAX_BODY_BYTES = 64 * 2**20
 """Dozens of images fit; far below what a worker would be asked to hold."""
 _VERSION = "/v1/"
@@ -43,6 +46,9 @@ def read_call(request: ClearRequest) -> Call:
     """A request to seal; raises `RequestError` for all that cannot be, before anything leaves."""
     if not request.path.startswith(_VERSION):
         raise NotSealable("the URL has no /v1/: set base_url to the gateway's, ending in /v1")
+    if request.path.startswith(_BELOW):
+        # SDKs ask for these of every server and know what to make of a 404.
+        raise NotFound("this path is not served, and nothing was sent")
     if request.method != "POST" or request.path not in SEALED_PATHS:
         raise NotSealable(
             f"{request.method} {request.path} cannot be sealed, and nothing is sent in clear"

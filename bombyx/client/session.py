@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from bombyx.attestation.policy import Policy
@@ -37,16 +37,17 @@ from bombyx.client.outcome import proven, read_outcome, verify_outcome
 from bombyx.client.receipts import Sealed
 from bombyx.client.refusals import (
     MAX_ERROR_BYTES,
-    PROBLEM_TYPE,
     RENEWABLE,
     GatewayError,
-    check_refusals,
+    check_proofs,
+    check_renewable,
     gateway_error,
     local_error,
     read_problem,
 )
 from bombyx.client.retries import CallName, Kept, Retries, name_call
 from bombyx.client.routes import Call, is_clear, read_call
+from bombyx.client.waivers import Waiver
 from bombyx.envelope.header import MAX_FEE_BPS, Candidate, Header, hash_header
 from bombyx.envelope.keys import SECRET_BYTES, PublicSealingKey
 from bombyx.envelope.plaintext import PlaintextHead
@@ -122,18 +123,43 @@ class Session:
         try:
             head = yield from _post(call.request, kept.sealed)
             if head.status == _UNPROCESSABLE:
-                yield from _prove_that_nothing_ran(head, kept.sealed)
-                self._retries.forget(kept)
+                yield from self._prove_that_nothing_is_billed(head, kept)
                 kept = yield from self._seal(call, name, fresh=True)
                 head = yield from _post(call.request, kept.sealed)
-            answered = yield from self._receive(head, kept.sealed)
+            answered = yield from self._receive(head, kept)
         finally:
             self._retries.release(kept, answered=answered)
 
-    def _receive(self, head: Head, sealed: Sealed) -> Generator[Effect, Reply, bool]:
+    def _prove_that_nothing_is_billed(self, head: Head, kept: Kept[Sealed]) -> Steps:
+        """Return only if the request may be sealed anew (SPEC 14.3); it is forgotten then.
+
+        Raises `UnprovenRefusal` when the proof does not hold, `GatewayError` for another 422.
+        """
+        body = yield from read_all(MAX_ERROR_BYTES)
+        if not self._waives(head, body, kept):
+            raise gateway_error(head, body)
+
+    def _waives(self, head: Head, body: bytes, kept: Kept[Sealed]) -> bool:
+        """Whether an error answer ends the request for good, so that it is not sent again.
+
+        Raises `UnprovenRefusal` when what it shows as proof is none.
+        """
+        problem = read_problem(head, body)
+        check_proofs(problem, kept.sealed)
+        if head.status != _UNPROCESSABLE or problem.code not in RENEWABLE:
+            return False
+        check_renewable(problem, kept.sealed)
+        listen = self._wishes.listeners.on_waived
+        if listen is not None and not isinstance(problem.lost, UnsetType):
+            listen(Waiver(kept.sealed, problem.lost))
+        self._retries.forget(kept)
+        return True
+
+    def _receive(self, head: Head, kept: Kept[Sealed]) -> Generator[Effect, Reply, bool]:
+        sealed = kept.sealed
         if head.status >= _ERROR:
             body = yield from read_all(MAX_ERROR_BYTES)
-            check_refusals(read_problem(head, body), sealed)
+            self._waives(head, body, kept)
             self._check_outcome(head, body, sealed)
             raise gateway_error(head, body)
         encoding = head.header("content-encoding")
@@ -243,19 +269,6 @@ class Session:
 def _post(request: ClearRequest, sealed: Sealed) -> Generator[Effect, Reply, Head]:
     headers = (*own_headers(request), ("content-type", SEALED_REQUEST), ("accept", SEALED_STREAM))
     return (yield from send(Send("POST", request.origin + request.path, headers, sealed.encoded)))
-
-
-def _prove_that_nothing_ran(head: Head, sealed: Sealed) -> Steps:
-    """Return only if the request may be sealed anew (SPEC 14.3).
-
-    A gateway sends this 422 when it dispatched nothing, or with each worker's signed refusal.
-    Raises `UnprovenRefusal` when a refusal does not hold, `GatewayError` for another 422.
-    """
-    body = yield from read_all(MAX_ERROR_BYTES)
-    problem = read_problem(head, body)
-    check_refusals(problem, sealed)
-    if head.media_type != PROBLEM_TYPE or problem.code not in RENEWABLE:
-        raise gateway_error(head, body)
 
 
 def _pass_on(request: ClearRequest) -> Steps:

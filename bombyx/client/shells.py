@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from typing import Any, ClassVar
 
 from bombyx.client.drive import drive, drive_async
-from bombyx.client.effects import Begin, ClearRequest, Head, Headers, Send
+from bombyx.client.effects import Begin, ClearRequest, Head, Headers, Send, with_bearer
 from bombyx.client.routes import split_url
 from bombyx.client.session import Session
 
@@ -17,7 +17,8 @@ from bombyx.client.session import Session
 def clear_request(request: Any, body: bytes) -> ClearRequest:
     """A library's request as the session reads it."""
     origin, path, query = split_url(str(request.url))
-    return ClearRequest(request.method, origin, path, query, _pairs(request.headers), body)
+    headers = with_bearer(_pairs(request.headers))
+    return ClearRequest(request.method, origin, path, query, headers, body)
 
 
 def _pairs(headers: Any) -> Headers:

@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 
 from bombyx.client.drive import drive_async
-from bombyx.client.effects import Begin, ClearRequest, Emit, Headers
+from bombyx.client.effects import Begin, ClearRequest, Emit, Headers, with_bearer
 from bombyx.client.refusals import local_error
 from bombyx.client.routes import MAX_BODY_BYTES
 from bombyx.client.session import Session
@@ -62,7 +62,10 @@ class Sidecar:
 
     async def _read(self, scope: dict[str, Any], receive: Receive) -> ClearRequest:
         """The request with the key that will go on; refusals come before the body is read."""
-        pairs = tuple((k.decode("latin-1"), v.decode("latin-1")) for k, v in scope["headers"])
+        raw = (
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]
+        )
+        pairs = with_bearer(tuple(raw))
         method = scope["method"]
         authorization = admit(method, pairs, port=self._place.port, keys=self._place.keys)
         path = scope["path"]

@@ -24,15 +24,16 @@ from bombyx.attestation.pem import split_certificates
 from bombyx.attestation.policy import Policy, parse_policy, policy_hash, render_policy
 from bombyx.attestation.tdx_quote import parse_quote
 from bombyx.attestation.verify import examine
-from bombyx.chat.allow_list import admit
-from bombyx.chat.body import CHAT_PATH, encode_body, parse_body, request_head
+from bombyx.chat.body import encode_body, parse_body, request_head
+from bombyx.chat.paths import CHAT_PATH
 from bombyx.chat.size import max_input_bound
 from bombyx.chat.sse import SseDecoder
-from bombyx.client.answer import StreamShaper
+from bombyx.chat.surface import admit
 from bombyx.client.directory import parse_directory
 from bombyx.client.effects import Head
 from bombyx.client.reading import _error_object
 from bombyx.client.refusals import PROBLEM_TYPE, gateway_error, read_problem
+from bombyx.client.shaping import StreamShaper
 from bombyx.envelope.documents import RelayNote, ResponseHead, StreamEnd
 from bombyx.envelope.frames import FrameSplitter
 from bombyx.envelope.header import parse_header

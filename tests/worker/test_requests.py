@@ -69,17 +69,14 @@ async def test_a_stream_without_usage_option_shows_none(
     assert all("usage" not in chunk for chunk in opened.chunks)
 
 
-async def test_an_error_before_any_output_is_a_sealed_status_and_costs_nothing(
+async def test_an_error_before_any_output_is_a_reset_so_that_another_worker_may_answer(
     gateway: GatewayPeer, start_worker: StartWorker
 ) -> None:
     await start_worker()
-    _, opened = await ask(await gateway.link(), chat("fault: error"))
-    assert opened.head is not None
-    assert opened.head.status == 502
-    assert json.loads(opened.data)["error"]["code"] == "engine_failed"
-    assert opened.final.status is Status.FINAL
-    assert opened.final.charge_nano == "0"
-    assert opened.final.tokens.prompt == 0
+    stream, opened = await ask(await gateway.link(), chat("fault: error"))
+    assert opened.head is None
+    assert stream.reset == "engine_failed"
+    assert (opened.usages, stream.statements) == ([], [])
 
 
 async def test_an_error_after_output_is_an_error_frame_and_an_aborted_statement(

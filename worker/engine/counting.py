@@ -8,16 +8,19 @@ bound for servers that say nothing before the end.
 from collections.abc import Mapping
 from typing import Any
 
+from bombyx.chat.body import MAX_CHOICES
 from bombyx.chat.usage import UsageTally
 from bombyx.money.cost import Tokens
 
 
 class Counter:
-    """Counts of one request over all its choices."""
+    """Counts of one request over all its choices; every prompt has so many of them."""
 
-    __slots__ = ("_ended", "_per_choice", "_tally")
+    __slots__ = ("_choices_per_prompt", "_ended", "_per_choice", "_per_prompt", "_tally")
 
-    def __init__(self) -> None:
+    def __init__(self, choices_per_prompt: int = MAX_CHOICES) -> None:
+        self._choices_per_prompt = choices_per_prompt
+        self._per_prompt: dict[int, int] = {}
         self._tally = UsageTally()
         self._per_choice: dict[int, int] = {}
         self._ended = 0
@@ -35,17 +38,19 @@ class Counter:
     def _observe_choice(self, choice: Any, timings: Any) -> None:
         if not isinstance(choice, dict) or type(index := choice.get("index", 0)) is not int:
             return
-        count = self._per_choice.get(index, 0) + bool(_says_something(choice.get("delta")))
+        said = _says_something(choice.get("delta")) or bool(choice.get("text"))
+        count = self._per_choice.get(index, 0) + said
         if isinstance(timings, dict):
             told = timings.get("predicted_n")
             count = max(count, told) if type(told) is int else count
-            self._observe_prompt(timings)
+            self._observe_prompt(index // self._choices_per_prompt, timings)
         self._per_choice[index] = count
 
-    def _observe_prompt(self, timings: Mapping[str, Any]) -> None:
+    def _observe_prompt(self, at: int, timings: Mapping[str, Any]) -> None:
         fresh, cached = timings.get("prompt_n"), timings.get("cache_n", 0)
         if type(fresh) is int and type(cached) is int:
-            self._tally.observe({"prompt_tokens": fresh + cached})
+            self._per_prompt[at] = max(self._per_prompt.get(at, 0), fresh + cached)
+            self._tally.observe({"prompt_tokens": sum(self._per_prompt.values())})
 
     def _observe_usage(self, usage: Mapping[str, Any], *, is_per_choice: bool) -> None:
         if not is_per_choice:

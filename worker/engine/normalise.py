@@ -8,6 +8,9 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from bombyx.chat.body import count_choices
+from bombyx.chat.completions import LEGACY_LOGPROBS, legacy_logprobs
+from bombyx.chat.paths import COMPLETIONS_PATH
 from bombyx.errors import EngineFailed
 from worker.engine.port import EngineRequest
 
@@ -25,19 +28,22 @@ def completion_id(request: EngineRequest) -> str:
 class Normaliser:
     """Chunks of one request, in order."""
 
-    __slots__ = ("_finished", "_head", "_open", "_wants_logprobs")
+    __slots__ = ("_finished", "_head", "_is_text", "_lengths", "_open", "_wants_logprobs")
 
     def __init__(self, request: EngineRequest) -> None:
-        choices = request.body.get("n") or 1
+        self._is_text = request.path == COMPLETIONS_PATH
+        self._lengths: dict[int, int] = {}
+        """Characters so far of each choice of text."""
+        choices = count_choices(request.body)
         self._head = {
             "id": completion_id(request),
-            "object": "chat.completion.chunk",
+            "object": "text_completion" if self._is_text else "chat.completion.chunk",
             "created": request.created,
             "model": request.body["model"],
         }
         self._open = set(range(choices))
         self._finished: set[int] = set()
-        self._wants_logprobs = bool(request.body.get("logprobs"))
+        self._wants_logprobs = request.body.get("logprobs") not in (None, False)
 
     @property
     def all_finished(self) -> bool:
@@ -70,10 +76,25 @@ class Normaliser:
                 raise EngineFailed("the engine broke off the answer")
             self._open.discard(index)
             self._finished.add(index)
+        logprobs = raw.get("logprobs") if self._wants_logprobs else None
+        if self._is_text:
+            return self._text(index, raw.get("text"), logprobs, reason)
         return {
             "index": index,
             "delta": _delta(raw.get("delta")),
-            "logprobs": raw.get("logprobs") if self._wants_logprobs else None,
+            "logprobs": logprobs,
+            "finish_reason": reason,
+        }
+
+    def _text(self, index: int, text: Any, logprobs: Any, reason: str | None) -> dict[str, Any]:
+        """A choice of `/v1/completions`."""
+        said = text if isinstance(text, str) else ""
+        at = self._lengths.get(index, 0)
+        self._lengths[index] = at + len(said)
+        return {
+            "index": index,
+            "text": said,
+            "logprobs": _legacy(logprobs, at),
             "finish_reason": reason,
         }
 
@@ -81,6 +102,15 @@ class Normaliser:
         """The engine's stream ended; raises `EngineFailed` if a choice has no finish reason."""
         if self._open:
             raise EngineFailed("the engine's stream ended before the answer was finished")
+
+
+def _legacy(raw: Any, offset: int) -> dict[str, Any] | None:
+    """Log probabilities in the form of this path; llama.cpp sends those of a chat."""
+    if not isinstance(raw, dict):
+        return None
+    if "content" in raw:
+        return legacy_logprobs(raw["content"] or [], offset)
+    return {name: raw.get(name) or [] for name in LEGACY_LOGPROBS}
 
 
 def _delta(raw: Any) -> dict[str, Any]:

@@ -17,24 +17,30 @@ import aiohttp
 import msgspec
 
 from bombyx.chat.body import Body, encode_body
+from bombyx.chat.embeddings import texts
+from bombyx.chat.paths import CHAT_PATH, COMPLETIONS_PATH, EMBEDDINGS_PATH, SILENT_PATHS
 from bombyx.chat.size import count_images
 from bombyx.chat.sse import DONE_DATA, SseDecoder
 from bombyx.errors import (
     BadStream,
+    BombyxError,
     EngineFailed,
     EngineTimeout,
     ModelNotFound,
     SetupError,
 )
+from worker.engine import silent
 from worker.engine.discover import flavour_of, models_of
 from worker.engine.flavour import Flavour, outgoing, template_body
 from worker.engine.port import EngineEvent, EngineModel, EngineRequest, Load
 from worker.engine.pump import events
-from worker.engine.refusals import engine_error, error_in
+from worker.engine.refusals import engine_error, error_in, is_absent
 
 MAX_ANSWER_BYTES = 32 * 2**20
 """Non-stream answers read whole: templates, token lists, errors."""
 CONNECT_SECONDS = 5.0
+_NOTHING = b"null"
+"""llama.cpp begins so where a completion has several prompts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +114,15 @@ class OpenAIEngine:
         """What was configured, else what the server listed when it was started."""
         return list(self._models)
 
-    async def count_prompt(self, path: str, body: Body) -> int | None:  # noqa: ARG002 (one path)
+    async def count_prompt(self, path: str, body: Body) -> int | None:
         """By the server's own template and tokenizer; None for images and servers without."""
         flavour = self._flavour
-        if count_images(body):
+        if path in (COMPLETIONS_PATH, EMBEDDINGS_PATH):
+            prompts = texts(body.get("prompt", body.get("input")))
+            return await silent.count(
+                self._post, prompts, flavour, model=self._own_name(body["model"])
+            )
+        if path != CHAT_PATH or count_images(body):
             return None
         if flavour is Flavour.LLAMACPP:
             rendered = _get(
@@ -128,6 +139,9 @@ class OpenAIEngine:
 
     async def run(self, request: EngineRequest) -> AsyncGenerator[EngineEvent, None]:
         """One request; closing the generator closes the connection."""
+        if request.path in SILENT_PATHS:
+            yield await self._silent(request)
+            return
         raw = self._raw(request)
         self._running += 1
         try:
@@ -150,6 +164,21 @@ class OpenAIEngine:
                 running = sum(_get(slot, "is_processing") is True for slot in told)
         return Load(running=running, waiting=max(0, self._running - slots), slots=slots)
 
+    async def _silent(self, request: EngineRequest) -> EngineEvent:
+        name = request.body["model"]
+        own = self._own_name(name)
+        context = next(known.context for known in self._models if known.id == name)
+        self._running += 1
+        try:
+            return await silent.answer(
+                self._post, request, self._flavour, model=own, context=context
+            )
+        finally:
+            self._running -= 1
+
+    async def _post(self, path: str, body: Body) -> Any:
+        return await self._ask("POST", path, body)
+
     def _own_name(self, model: str) -> str:
         if all(model != known.id for known in self._models):
             raise ModelNotFound("this engine does not serve the model", param="model")
@@ -167,7 +196,8 @@ class OpenAIEngine:
                 for event in _decode(decoder, part):
                     if event == DONE_DATA:
                         return
-                    yield _parse_chunk(event)
+                    if event != _NOTHING:
+                        yield _parse_chunk(event)
             raise EngineFailed("the engine closed its stream before the end")
 
     async def _ask(self, method: str, path: str, body: Any = None) -> Any:
@@ -187,7 +217,7 @@ class OpenAIEngine:
             response = await self._send(method, path, body)
             try:
                 if response.status != 200:  # noqa: PLR2004 (HTTP's)
-                    raise engine_error(response.status, _parse(await _read(response)))
+                    raise _refusal(path, response.status, _parse(await _read(response)))
                 yield response
             finally:
                 # Not `release`: a connection closed early is what tells the server to stop.
@@ -206,6 +236,13 @@ class OpenAIEngine:
                 return await self._session.request(method, url, data=data, allow_redirects=False)
         except TimeoutError:
             raise EngineTimeout("the engine did not answer in time") from None
+
+
+def _refusal(path: str, status: int, body: Any) -> BombyxError:
+    """A path that a server lacks is no fault of its own, unless it is the one all have."""
+    if path != CHAT_PATH and is_absent(status, body):
+        return silent.not_served()
+    return engine_error(status, body)
 
 
 def check_url(url: str, *, allow_remote: bool) -> None:

@@ -9,6 +9,8 @@ from contextlib import aclosing
 from typing import Any
 
 from bombyx.chat.assemble import Assembler
+from bombyx.chat.completions import TextAssembler
+from bombyx.chat.paths import COMPLETIONS_PATH
 from bombyx.money.cost import Tokens
 from worker.engine.counting import Counter
 from worker.engine.normalise import Normaliser
@@ -22,7 +24,7 @@ async def events(
 ) -> AsyncGenerator[EngineEvent, None]:
     """Clean events of one request; raises `EngineFailed` for a stream that is not whole."""
     chunks = _clean(raw_chunks, request)
-    whole = None if request.body.get("stream") else Assembler()
+    whole = None if request.body.get("stream") else _assembler(request)
     tokens = Tokens()
     async with aclosing(chunks):
         async for chunk in chunks:
@@ -36,10 +38,14 @@ async def events(
         yield Answer(whole.answer(tokens), tokens)
 
 
+def _assembler(request: EngineRequest) -> Assembler | TextAssembler:
+    return TextAssembler() if request.path == COMPLETIONS_PATH else Assembler()
+
+
 async def _clean(
     raw_chunks: AsyncIterator[Raw], request: EngineRequest
 ) -> AsyncGenerator[Chunk, None]:
-    normaliser, counter = Normaliser(request), Counter()
+    normaliser, counter = Normaliser(request), Counter(request.body.get("n") or 1)
     held: dict[str, Any] | None = None
     tokens = Tokens()
     async for raw in raw_chunks:

@@ -19,6 +19,8 @@ from bombyx.errors import (
 RETRY_AFTER_MS = 1000
 _CONTEXT_MARKS = ("exceed_context_size", "context length", "context size", "context window")
 _BUSY = frozenset({429, 503})
+_REFUSED = frozenset({400, 413, 422})
+_ABSENT = frozenset({404, 405, 501})
 
 
 def engine_error(status: int, body: Any) -> BombyxError:
@@ -28,12 +30,18 @@ def engine_error(status: int, body: Any) -> BombyxError:
         return Overloaded("the engine's queue is full", retry_after_ms=RETRY_AFTER_MS)
     if status in {408, 504}:
         return EngineTimeout("the engine did not answer in time")
-    if status in {400, 413, 422}:
+    if status in _REFUSED:
         if any(mark in _words(body) for mark in _CONTEXT_MARKS):
             return ContextLengthExceeded("prompt and output are longer than the model's context")
         return RequestError("the engine refuses this request's parameters")
     # 401, 404 and the like are between worker and engine: no fault of the client's.
     return EngineFailed("the engine failed")
+
+
+def is_absent(status: int, body: Any) -> bool:
+    """Whether an answer says that the server, or its kind of model, has no such endpoint."""
+    status = _inner_status(status, body)
+    return status in _ABSENT or (status in _REFUSED and "embedding" in _words(body))
 
 
 def error_in(event: Mapping[str, Any]) -> BombyxError | None:

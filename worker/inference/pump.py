@@ -3,18 +3,22 @@
 A reader drains the engine into a small buffer and meters it; a writer seals what is there as fast
 as the link takes it. Every two seconds of a stream it signs what it has sealed by then, and where a
 model falls silent it sends padding. When nobody takes the answer any more both are stopped, the
-engine within a second, and what was counted is signed as `aborted`.
+engine within a second, and what was counted is signed as `aborted`. An engine that fails before
+anything was said costs nothing and is a reset, so that another worker may answer.
 """
 
 import asyncio
-from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Any
 
-from bombyx.chat.body import encode_body
-from bombyx.chat.sse import DONE, encode_event
-from bombyx.chat.usage import openai_usage
-from bombyx.errors import BombyxError, EngineFailed, EngineTimeout, envelope
+from bombyx.chat.forms import Form
+from bombyx.errors import (
+    BombyxError,
+    Draining,
+    EngineFailed,
+    EngineTimeout,
+    RequestError,
+)
 from bombyx.money.cost import Tokens
 from bombyx.money.statement import Status
 from worker.engine.port import Answer as WholeAnswer
@@ -36,6 +40,14 @@ NOTHING = Tokens()
 EVENT_STREAM, JSON = "text/event-stream", "application/json"
 
 
+class _Unanswered(Exception):
+    """Raised when the engine failed before the answer began; `code` is what it failed with."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
 class Pump:
     """Runs one admitted request; `run` returns when its terminal statement is on its way."""
 
@@ -46,7 +58,7 @@ class Pump:
         answer: Answer,
         *,
         meter: Meter,
-        include_usage: bool,
+        form: Form,
         max_seconds: float,
     ) -> None:
         self._engine = engine
@@ -54,7 +66,7 @@ class Pump:
         self._answer = answer
         self._meter = meter
         self._is_stream = bool(request.body.get("stream"))
-        self._include_usage = include_usage
+        self._form = form
         self._max_seconds = max_seconds
         self._loop = asyncio.get_running_loop()
         self._pace = Pace()
@@ -69,20 +81,29 @@ class Pump:
         self._sealed = NOTHING
         """Counts of what was sealed; the meter may be ahead of it by what is pending."""
         self._signed = NOTHING
-        self._head: Mapping[str, Any] = {}
 
-    async def run(self, outlet: Outlet) -> None:
-        """Answer, or abort; raises `JournalFailed` when the statement could not be kept."""
+    async def run(self, outlet: Outlet) -> str | None:
+        """Answer, or abort; the code of why nothing was even begun, where that is so.
+
+        Raises `JournalFailed` when the statement could not be kept.
+        """
         work = asyncio.create_task(self._work())
         either: set[asyncio.Future[Any]] = {work, outlet.stopped}
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if work.done() and await _ended_well(work):
-                return
+                return None
+        except _Unanswered as nothing:
+            outlet.reset(nothing.code)
+            return nothing.code
         finally:
             if not work.done():
                 await _stop(work)
+        if not self._answer.has_begun and _is_draining(outlet):
+            outlet.reset(Draining.code)
+            return Draining.code
         await self._answer.abort(self._meter.tokens)
+        return None
 
     async def _work(self) -> None:
         reader = asyncio.create_task(self._read())
@@ -109,7 +130,7 @@ class Pump:
                     if isinstance(event, Chunk):
                         await self._push_chunk(event)
                     elif isinstance(event, WholeAnswer):
-                        self._push(encode_body(self._with_usage(event.payload)))
+                        self._push(self._form.whole(event.payload, self._meter.tokens))
         except BombyxError as error:
             return error
         except TimeoutError:
@@ -122,11 +143,9 @@ class Pump:
         return None
 
     async def _push_chunk(self, chunk: Chunk) -> None:
-        payload = chunk.payload
-        if self._include_usage:
-            self._head = {name: value for name, value in payload.items() if name != "choices"}
-            payload = {**payload, "usage": None}
-        self._push(encode_event(encode_body(payload)))
+        # A path may have nothing to say of a chunk.
+        if data := self._form.chunk(chunk.payload, self._meter.tokens):
+            self._push(data)
         while len(self._pending) > BUFFER_BYTES:
             self._room.clear()
             await self._room.wait()
@@ -186,25 +205,17 @@ class Pump:
     async def _finish(self, error: BombyxError | None) -> None:
         if error is None:
             if self._is_stream:
-                await self._answer.data(self._tail())
+                await self._answer.data(self._form.tail(self._meter.tokens))
             await self._answer.finish(Status.FINAL, self._meter.tokens)
         elif self._answer.has_begun:
             await self._answer.error(error)
             await self._answer.finish(Status.ABORTED, self._meter.tokens)
+        elif not isinstance(error, RequestError):
+            raise _Unanswered(error.code)
         else:
             await self._answer.begin(error.status, JSON)
-            await self._answer.data(encode_body(envelope(error)))
+            await self._answer.data(self._form.error(error))
             await self._answer.finish(Status.FINAL, NOTHING)
-
-    def _tail(self) -> bytes:
-        """The usage chunk, where it was asked for, and `[DONE]`."""
-        if not self._include_usage:
-            return DONE
-        usage = {**self._head, "choices": [], "usage": openai_usage(self._meter.tokens)}
-        return encode_event(encode_body(usage)) + DONE
-
-    def _with_usage(self, payload: Mapping[str, Any]) -> dict[str, Any]:
-        return {**payload, "usage": openai_usage(self._meter.tokens)}
 
 
 async def _stop(task: "asyncio.Task[Any]") -> None:
@@ -212,6 +223,11 @@ async def _stop(task: "asyncio.Task[Any]") -> None:
     done, _ = await asyncio.wait({task}, timeout=STOP_SECONDS)
     if done and not task.cancelled():
         task.exception()  # looked at: what it failed with no longer matters
+
+
+def _is_draining(outlet: Outlet) -> bool:
+    """Whether it is this worker that stops, and not the client that left."""
+    return outlet.stopped.done() and outlet.stopped.result() == Draining.code
 
 
 async def _ended_well(work: "asyncio.Task[None]") -> bool:

@@ -8,6 +8,9 @@ from collections.abc import Callable
 import structlog
 
 from bombyx import canonical
+from bombyx.chat.forms import Shown
+from bombyx.chat.paths import engine_path
+from bombyx.chat.surface import endpoint
 from bombyx.envelope.keys import SALT_BYTES
 from bombyx.envelope.response import ResponseSealer
 from bombyx.errors import JournalFailed
@@ -83,15 +86,20 @@ class Service:
             max_output=admitted.max_output,
             max_cost=int(header.max_cost_nano),
         )
+        created = self._clock() // 1000
+        shown = Shown(header.id, created)
         pump = Pump(
             self._engine,
-            self._engine_request(admitted),
+            self._engine_request(admitted, created),
             self._answer(admitted, stream, self._desk(peer.gateway)),
             meter=meter,
-            include_usage=admitted.include_usage,
+            form=endpoint(header.path).form(admitted.asked, shown),
             max_seconds=min(MAX_SECONDS, admitted.deadline - self._clock() / 1000),
         )
-        await pump.run(stream)
+        unanswered = await pump.run(stream)
+        if unanswered is not None:
+            _log.warning("unanswered", id=header.id, code=unanswered)
+            return
         tokens = meter.tokens
         _log.info(
             "served",
@@ -101,14 +109,15 @@ class Service:
             ms=round((loop.time() - began) * 1000),
         )
 
-    def _engine_request(self, admitted: Admitted) -> EngineRequest:
+    def _engine_request(self, admitted: Admitted, created: int) -> EngineRequest:
+        header = admitted.header
         return EngineRequest(
-            path=admitted.header.path,
+            path=engine_path(header.path),
             body=admitted.body,
             request_id=secrets.token_hex(16),
             cache_salt=admitted.cache_salt,
-            completion_id=f"chatcmpl-{admitted.header.id}",
-            created=self._clock() // 1000,
+            completion_id=endpoint(header.path).id_prefix + header.id,
+            created=created,
         )
 
     def _answer(self, admitted: Admitted, stream: Stream, desk: Desk) -> Answer:

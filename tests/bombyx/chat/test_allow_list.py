@@ -2,7 +2,9 @@ from typing import Any
 
 import pytest
 
-from bombyx.chat.allow_list import DROPPED, IGNORED, PASSED, admit
+from bombyx.chat.allow_list import IGNORED, PASSED
+from bombyx.chat.allowed import DROPPED
+from bombyx.chat.surface import admit
 from bombyx.errors import NotFound, RequestError, UnsupportedParameter, UnsupportedValue
 
 PATH = "/v1/chat/completions"
@@ -190,4 +192,4 @@ def test_images_come_as_data_and_are_never_fetched() -> None:
 
 def test_another_path_is_not_served() -> None:
     with pytest.raises(NotFound):
-        admit("/v1/completions", body())
+        admit("/v1/nothing", body())

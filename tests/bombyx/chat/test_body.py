@@ -109,7 +109,7 @@ def test_a_head_that_cannot_be_held_to_is_refused(
 
 def test_another_path_is_not_served() -> None:
     with pytest.raises(NotFound):
-        request_head("/v1/embeddings", body())
+        request_head("/v1/nothing", body())
 
 
 def test_the_limit_is_shared_between_the_choices_and_written_once() -> None:

@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import pytest
@@ -29,7 +30,16 @@ def test_a_data_image_counts_as_empty_and_its_bytes_do_not() -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["text", {"type": "text"}, image("https://x/"), image(7), {"type": "image_url"}]
+    "part",
+    [
+        "text",
+        {"type": "text"},
+        image("https://x/"),
+        image(7),
+        {"type": "image_url"},
+        {"type": "input_image", "image_url": "https://x/"},
+        {"type": "image", "source": 7},
+    ],
 )
 def test_everything_else_counts_whole(part: Any) -> None:
     body = with_parts(part)
@@ -48,3 +58,42 @@ def test_the_bound_adds_text_overhead_and_images() -> None:
     body = with_parts(image("data:image/png;base64,AA"), image("data:image/png;base64,BB"))
     bound = max_input_bound(body, bytes_factor=11, overhead=64, max_image_tokens=1000)
     assert bound == text_bytes(body) * 11 + 64 + 2000
+
+
+@pytest.mark.spec("2.4-a")
+@pytest.mark.parametrize(
+    "holder",
+    [
+        {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "%s"}]}]},
+        {"messages": [{"role": "user", "content": [{"type": "image", "source": {"data": "%s"}}]}]},
+        {
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [
+                        {
+                            "type": "tool_result",
+                            "content": [{"type": "image", "source": {"data": "%s"}}],
+                        }
+                    ],
+                }
+            ]
+        },
+        {
+            "input": [
+                {
+                    "type": "function_call_output",
+                    "output": [{"type": "input_image", "image_url": "%s"}],
+                }
+            ]
+        },
+    ],
+)
+def test_images_of_every_dialect_count_as_images(holder: dict[str, Any]) -> None:
+    def sized(size: int) -> dict[str, Any]:
+        data = "data:image/png;base64," + "A" * size
+        made: dict[str, Any] = json.loads(json.dumps(holder) % data)
+        return made
+
+    assert text_bytes(sized(9)) == text_bytes(sized(9000))
+    assert count_images(sized(9)) == 1

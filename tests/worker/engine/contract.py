@@ -25,6 +25,9 @@ class Subject:
     long: str
     stop: str
     prompt_tokens: int | None = None
+    opening: str = "say: one two"
+    """A prompt without a template that is continued."""
+    embeds: bool = False
     slowly: dict[str, Any] = field(default_factory=dict)
     """Fields that make the long answer take well over a second."""
 

@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from bombyx.errors import EngineFailed, SetupError
 from tests.worker.engine.contract import EngineContract, Subject, collect, request_of
+from tests.worker.engine.text_contract import TextContract
 from worker.engine.llamacpp import LlamaCpp, LlamaCppEngine
 from worker.engine.port import Answer, Engine
 
@@ -25,6 +26,7 @@ SUBJECT = Subject(
     long="Count from 1 to 40.",
     stop=" is",
     prompt_tokens=18,
+    opening="The capital of",
     slowly={"ignore_eos": True, "logprobs": True, "top_logprobs": 20},
 )
 
@@ -43,7 +45,7 @@ async def engine() -> AsyncIterator[Engine]:
 
 
 @pytest.mark.asyncio(loop_scope="class")
-class TestLlamaCpp(EngineContract):
+class TestLlamaCpp(EngineContract, TextContract):
     async def test_a_real_model_answers_with_real_counts(
         self, engine: Engine, subject: Subject
     ) -> None:

@@ -19,6 +19,7 @@ from bombyx.errors import (
 from bombyx.money.cost import Tokens
 from tests.worker.engine.contract import EngineContract, Subject, collect, request_of
 from tests.worker.engine.test_llamacpp import GGUF, SETTINGS, SUBJECT
+from tests.worker.engine.text_contract import TextContract
 from worker.engine.flavour import Flavour
 from worker.engine.llamacpp import LlamaCppEngine
 from worker.engine.openai_http import OpenAIEngine, OpenAIServer
@@ -53,7 +54,7 @@ async def engine() -> AsyncIterator[Engine]:
 
 
 @pytest.mark.asyncio(loop_scope="class")
-class TestOpenAIHttp(EngineContract):
+class TestOpenAIHttp(EngineContract, TextContract):
     async def test_the_kind_of_server_is_seen(self, engine: Engine) -> None:
         assert isinstance(engine, OpenAIEngine)
         assert engine._flavour is Flavour.LLAMACPP

@@ -8,6 +8,7 @@ import pytest_asyncio
 from bombyx.errors import EngineFailed, EngineTimeout
 from bombyx.money.cost import Tokens
 from tests.worker.engine.contract import EngineContract, Subject, collect, request_of
+from tests.worker.engine.text_contract import TextContract
 from worker.engine.port import Answer, Engine, EngineRequest
 from worker.engine.scripted import Scripted, ScriptedEngine
 from worker.engine.scripted.instance import instance
@@ -19,6 +20,7 @@ SUBJECT = Subject(
     long="count: 1500\npace: 2",
     stop=" three",
     prompt_tokens=7,
+    embeds=True,
 )
 WEATHER = {
     "type": "object",
@@ -48,7 +50,7 @@ async def engine() -> AsyncIterator[Engine]:
     await made.close()
 
 
-class TestScripted(EngineContract):
+class TestScripted(EngineContract, TextContract):
     pass
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bombyx import canonical
+from bombyx.chat.forms import OpenAIForm
 from bombyx.envelope.frames import FrameSplitter, FrameType
 from bombyx.envelope.opener import (
     DataOpened,
@@ -20,12 +21,13 @@ from bombyx.envelope.opener import (
 )
 from bombyx.envelope.response import MAX_PAYLOAD, Padding, ResponseSealer
 from bombyx.envelope.walker import ResponseWalker
+from bombyx.errors import ContextLengthExceeded, EngineFailed
 from bombyx.money.cost import Tokens
 from bombyx.money.receipt import Receipt
 from bombyx.money.statement import Status
 from tests.worker.ledger.samples import GATEWAY, make_scribe, matter
 from worker.clock import now_ms
-from worker.engine.port import Chunk, EngineEvent, EngineRequest
+from worker.engine.port import Chunk, EngineEvent, EngineRequest, Progress
 from worker.engine.scripted import ScriptedEngine
 from worker.inference import pump as pump_module
 from worker.inference.answer import Answer, Desk
@@ -45,6 +47,7 @@ class Tape:
         self.stopped: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.sent: list[bytes] = []
         self.statements: list[Receipt] = []
+        self.resets: list[str] = []
         self.has_ended = False
         self.open = asyncio.Event()
         self.open.set()
@@ -65,7 +68,7 @@ class Tape:
         self.has_ended = True
 
     def reset(self, code: str) -> None:
-        raise AssertionError(code)
+        self.resets.append(code)
 
     def opened(self) -> list[Opened]:
         return ResponseOpener(H, {WORKER: SECRET}).feed(b"".join(self.sent))
@@ -113,7 +116,7 @@ class Studio:
             meter=Meter(
                 rates=facts.rates, fee_bps=500, max_input=10, max_output=10**6, max_cost=10**9
             ),
-            include_usage=False,
+            form=OpenAIForm(),
             max_seconds=max_seconds,
         )
 
@@ -156,9 +159,46 @@ async def test_a_driver_s_own_bug_is_named_without_its_words(studio: Studio) -> 
         raise ValueError("the prompt was: secret")
         yield chunk(1)
 
-    await studio.pump(buggy).run(studio.tape)
-    assert json.loads(studio.tape.text)["error"]["code"] == "engine_failed"
-    assert b"secret" not in studio.tape.text
+    assert await studio.pump(buggy).run(studio.tape) == "engine_failed"
+    assert studio.tape.resets == ["engine_failed"]
+    assert studio.tape.sent == []
+
+
+@pytest.mark.spec("6.3-a")
+async def test_an_engine_that_fails_before_it_says_anything_is_a_reset_without_a_bill(
+    studio: Studio,
+) -> None:
+    async def failing() -> AsyncGenerator[EngineEvent, None]:
+        yield Progress(chunk(5).tokens)
+        raise EngineFailed("the engine's connection failed")
+
+    assert await studio.pump(failing).run(studio.tape) == "engine_failed"
+    assert (studio.tape.resets, studio.tape.sent) == (["engine_failed"], [])
+    assert studio.tape.statements == []
+
+
+async def test_a_request_that_the_engine_refuses_is_answered_with_its_error(
+    studio: Studio,
+) -> None:
+    async def refusing() -> AsyncGenerator[EngineEvent, None]:
+        raise ContextLengthExceeded("prompt and output are longer than the model's context")
+        yield chunk(1)
+
+    assert await studio.pump(refusing).run(studio.tape) is None
+    assert json.loads(studio.tape.text)["error"]["code"] == "context_length_exceeded"
+    assert studio.tape.resets == []
+
+
+async def test_a_worker_that_stops_before_its_answer_began_leaves_it_to_another(
+    studio: Studio,
+) -> None:
+    async def silent() -> AsyncGenerator[EngineEvent, None]:
+        await asyncio.sleep(60)
+        yield chunk(1)
+
+    studio.tape.stopped.set_result("draining")
+    assert await studio.pump(silent).run(studio.tape) == "draining"
+    assert (studio.tape.resets, studio.tape.statements) == (["draining"], [])
 
 
 async def test_a_reader_that_waits_holds_the_engine_back(studio: Studio) -> None:

@@ -12,7 +12,8 @@ own in the last user message (`commands.py` reads them):
 
 Without a command it answers one fixed sentence. Tools are called when the request demands it or the
 prompt speaks of them, with the values that the prompt names; `response_format` gets the smallest
-fitting JSON. One token is one word with the white space before it.
+fitting JSON; tools that it names in full are called together. One token is one word with the white
+space before it, and its numbers are its bytes. Vectors of embeddings are sums of their words'.
 """
 
 from worker.engine.scripted.engine import Scripted, ScriptedEngine

@@ -8,20 +8,40 @@ from dataclasses import dataclass
 from typing import Any
 
 from bombyx import canonical
-from bombyx.chat.body import CHAT_PATH, Body
+from bombyx.chat.body import Body
+from bombyx.chat.embeddings import embeddings_answer
+from bombyx.chat.paths import (
+    CHAT_PATH,
+    COMPLETIONS_PATH,
+    DETOKENIZE_PATH,
+    EMBEDDINGS_PATH,
+    SILENT_PATHS,
+    TOKENIZE_PATH,
+)
+from bombyx.chat.tokenizing import text_answer, tokens_answer
 from bombyx.errors import (
     ContextLengthExceeded,
     EngineFailed,
     EngineTimeout,
     ModelNotFound,
-    NotFound,
 )
-from worker.engine.port import EngineEvent, EngineModel, EngineRequest, Load
+from bombyx.money.cost import Tokens
+from worker.engine.port import Answer, EngineEvent, EngineModel, EngineRequest, Load
 from worker.engine.pump import events
 from worker.engine.scripted.commands import Commands, read_commands
 from worker.engine.scripted.plan import Plan, make_plan
 from worker.engine.scripted.prefix_cache import PrefixCache
+from worker.engine.scripted.texts import (
+    DIMENSIONS,
+    as_chat,
+    numbers_of,
+    prompts_of,
+    text_of_numbers,
+    text_tokens,
+    vector,
+)
 from worker.engine.scripted.words import TOKENS_PER_IMAGE, prompt_tokens
+from worker.engine.silent import not_served
 
 VERSION = "1"
 _LIE_FACTOR = 1000
@@ -75,12 +95,15 @@ class ScriptedEngine:
 
     async def count_prompt(self, path: str, body: Body) -> int | None:
         """Exactly what `run` will count."""
-        _check_path(path)
-        return len(prompt_tokens(body))
+        return sum(map(len, _prompts(path, body)))
 
     async def run(self, request: EngineRequest) -> AsyncGenerator[EngineEvent, None]:
         """Play the prompt's commands."""
-        raw = self._raw(request)
+        prompts = self._admit(request)
+        if request.path in SILENT_PATHS:
+            yield self._silent(request, prompts)
+            return
+        raw = self._raw(request, prompts)
         self._running += 1
         try:
             async with aclosing(raw), aclosing(events(raw, request)) as clean:
@@ -95,40 +118,56 @@ class ScriptedEngine:
         running = min(self._running, slots)
         return Load(running=running, waiting=self._running - running, slots=slots)
 
-    async def _raw(self, request: EngineRequest) -> AsyncGenerator[dict[str, Any], None]:
-        prompt = self._admit(request)
-        commands = read_commands(request.body)
-        plan = make_plan(request.body, commands)
+    async def _raw(
+        self, request: EngineRequest, prompts: list[list[str]]
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        commands, plans = _plans(request)
         if commands.fault == "error":
             raise EngineFailed("the engine failed")
-        cached = self._cache.take(request.cache_salt, prompt)
+        cached = sum(self._cache.take(request.cache_salt, one) for one in prompts)
+        count = sum(map(len, prompts))
         if self._settings.prefill_seconds:
-            await asyncio.sleep(self._settings.prefill_seconds * (len(prompt) - cached))
-        usage = _Usage(len(prompt), cached, commands)
-        choices = range(request.body.get("n") or 1)
-        for index in choices:
-            yield _chunk(index, {"role": "assistant", "content": ""}, usage=usage.so_far())
+            await asyncio.sleep(self._settings.prefill_seconds * (count - cached))
+        usage = _Usage(count, cached, commands)
+        say = _text if request.path == COMPLETIONS_PATH else _chunk
+        for index in range(len(plans)):
+            yield say(index, {"role": "assistant", "content": ""}, usage=usage.so_far())
         is_cut = commands.fault == "cut"
-        pieces = plan.pieces[: commands.fault_after] if is_cut else plan.pieces
-        for position, piece in enumerate(pieces):
+        longest = max(len(plan.pieces) for plan in plans)
+        for position in range(min(longest, commands.fault_after) if is_cut else longest):
             await asyncio.sleep(commands.pace_seconds)
             await self._break(commands, position)
-            for index in choices:
-                usage.count(is_reasoning=piece.is_reasoning)
-                yield _chunk(index, piece.delta, logprobs=piece.logprobs, usage=usage.so_far())
+            for index, plan in enumerate(plans):
+                if position < len(plan.pieces):
+                    piece = plan.pieces[position]
+                    usage.count(is_reasoning=piece.is_reasoning)
+                    told = usage.so_far()
+                    yield say(index, piece.delta, logprobs=piece.logprobs, usage=told)
         await self._break(commands, commands.fault_after)
         if not is_cut:
-            for index in choices:
-                yield _end(index, plan, usage)
+            for index, plan in enumerate(plans):
+                yield say(index, {}, usage=usage.so_far(), finish_reason=plan.finish_reason)
 
-    def _admit(self, request: EngineRequest) -> list[str]:
-        _check_path(request.path)
+    def _admit(self, request: EngineRequest) -> list[list[str]]:
+        """The prompts as the engine sees them."""
+        prompts = _prompts(request.path, request.body)
         if request.body["model"] not in self._settings.models:
             raise ModelNotFound("this engine does not serve the model", param="model")
-        prompt = prompt_tokens(request.body)
-        if len(prompt) > self._settings.context:
+        if max(map(len, prompts), default=0) > self._settings.context:
             raise ContextLengthExceeded("prompt and output are longer than the model's context")
-        return prompt
+        return prompts
+
+    def _silent(self, request: EngineRequest, prompts: list[list[str]]) -> Answer:
+        body = request.body
+        if request.path == TOKENIZE_PATH:
+            return Answer(tokens_answer(numbers_of(body["prompt"]), self._settings.context), _FREE)
+        if request.path == DETOKENIZE_PATH:
+            return Answer(text_answer(text_of_numbers(body["tokens"])), _FREE)
+        size = body.get("dimensions", DIMENSIONS)
+        vectors = [vector(text, size) for text in prompts_of(body["input"])]
+        return Answer(
+            embeddings_answer(vectors, body["model"]), Tokens(prompt=sum(map(len, prompts)))
+        )
 
     async def _break(self, commands: Commands, position: int) -> None:
         if position < commands.fault_after:
@@ -161,9 +200,32 @@ class _Usage:
         }
 
 
-def _check_path(path: str) -> None:
-    if path != CHAT_PATH:
-        raise NotFound("this path is not served")
+_FREE = Tokens()
+
+
+def _prompts(path: str, body: Body) -> list[list[str]]:
+    """The tokens of each prompt; raises `NotFound`."""
+    if path == CHAT_PATH:
+        return [prompt_tokens(body)]
+    if path == COMPLETIONS_PATH:
+        return [text_tokens(one) for one in prompts_of(body["prompt"])]
+    if path == EMBEDDINGS_PATH:
+        return [text_tokens(one) for one in prompts_of(body["input"])]
+    if path in SILENT_PATHS:
+        return []
+    raise not_served()
+
+
+def _plans(request: EngineRequest) -> tuple[Commands, list[Plan]]:
+    """The first prompt's commands, and what each choice will say."""
+    body, count = request.body, request.body.get("n") or 1
+    if request.path == CHAT_PATH:
+        commands = read_commands(body)
+        return commands, [make_plan(body, commands)] * count
+    chats = [as_chat(prompt, body) for prompt in prompts_of(body["prompt"])]
+    given = [read_commands(chat) for chat in chats]
+    plans = [make_plan(chat, one) for chat, one in zip(chats, given, strict=True)]
+    return given[0], [plan for plan in plans for _ in range(count)]
 
 
 def _chunk(
@@ -183,5 +245,10 @@ def _chunk(
     return {"choices": [choice], "usage": usage}
 
 
-def _end(index: int, plan: Plan, usage: _Usage) -> dict[str, Any]:
-    return _chunk(index, {}, usage=usage.so_far(), finish_reason=plan.finish_reason)
+def _text(index: int, delta: dict[str, Any], **members: Any) -> dict[str, Any]:
+    """The same for `/v1/completions`, where thoughts are words like others."""
+    made = _chunk(index, {}, **members)
+    choice = made["choices"][0]
+    del choice["delta"]
+    choice["text"] = delta.get("reasoning_content") or delta.get("content", "")
+    return made

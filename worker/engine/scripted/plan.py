@@ -8,7 +8,7 @@ from typing import Any
 from bombyx.chat.body import Body, encode_body
 from worker.engine.scripted.commands import SENTENCE, Commands, last_message
 from worker.engine.scripted.instance import instance
-from worker.engine.scripted.tools import arguments, chosen_tool
+from worker.engine.scripted.tools import arguments, chosen_tools
 from worker.engine.scripted.values import Values
 from worker.engine.scripted.words import text_of, tokenise
 
@@ -37,13 +37,12 @@ def make_plan(body: Body, commands: Commands) -> Plan:
     """The plan of every choice; they are alike."""
     thoughts = (f" {number}" for number in range(1, commands.think + 1))
     pieces = [Piece({"reasoning_content": one}, is_reasoning=True) for one in thoughts]
-    function = chosen_tool(body, commands)
-    if function is None:
+    functions = chosen_tools(body, commands)
+    for index, function in enumerate(functions):
+        pieces += _call_pieces(index, function, arguments(function, commands))
+    if not functions:
         pieces += _text_pieces(body, commands)
-        reason = "stop"
-    else:
-        pieces += _call_pieces(function, arguments(function, commands))
-        reason = "tool_calls"
+    reason = "tool_calls" if functions else "stop"
     limit = body.get("max_tokens") or body.get("max_completion_tokens")
     if limit is not None and len(pieces) > limit:
         return Plan(tuple(pieces[:limit]), "length")
@@ -96,10 +95,10 @@ def _scored(token: str, logprob: float) -> dict[str, Any]:
     return {"token": token, "bytes": list(token.encode()), "logprob": logprob}
 
 
-def _call_pieces(function: dict[str, Any], text: str) -> list[Piece]:
+def _call_pieces(index: int, function: dict[str, Any], text: str) -> list[Piece]:
     """The call's head, then its arguments token by token."""
     digest = hashlib.sha256(f"{function['name']}\0{text}".encode()).hexdigest()
     named = {"name": function["name"], "arguments": ""}
-    head = {"index": 0, "id": f"call_{digest[:24]}", "type": "function", "function": named}
-    parts = [{"index": 0, "function": {"arguments": token}} for token in tokenise(text)]
+    head = {"index": index, "id": f"call_{digest[:24]}", "type": "function", "function": named}
+    parts = [{"index": index, "function": {"arguments": token}} for token in tokenise(text)]
     return [Piece({"tool_calls": [call]}) for call in (head, *parts)]

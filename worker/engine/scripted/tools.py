@@ -12,7 +12,23 @@ _TELLING_LETTERS = 4
 _ASKS = re.compile(r"(?i)\b(?:tool|function)s?\b")
 
 
-def chosen_tool(body: Body, commands: Commands) -> dict[str, Any] | None:
+def chosen_tools(body: Body, commands: Commands) -> list[dict[str, Any]]:
+    """The functions to call, none for an answer in words.
+
+    A prompt that names several in full gets them all at once, unless it is told not to.
+    """
+    first = _chosen_tool(body, commands)
+    if first is None:
+        return []
+    if body.get("parallel_tool_calls") is False or isinstance(body.get("tool_choice"), dict):
+        return [first]
+    functions = [tool["function"] for tool in body["tools"]]
+    text = commands.text.lower()
+    named = [one for one in functions if one["name"].lower() in re.findall(r"[\w-]+", text)]
+    return named if len(named) > 1 else [first]
+
+
+def _chosen_tool(body: Body, commands: Commands) -> dict[str, Any] | None:
     """The function to call, None for an answer in words."""
     functions: list[dict[str, Any]] = [tool["function"] for tool in body.get("tools") or ()]
     choice = body.get("tool_choice") or "auto"
