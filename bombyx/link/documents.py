@@ -45,6 +45,17 @@ class Lost(Document, frozen=True):
     at: Count
 
 
+class SignedLost(Document, frozen=True):
+    """A note with the signature of the gateway's identity key (kind `lost`).
+
+    Beside a 422 it makes sealing anew safe (SPEC 14.3): with a billed receipt of the same `c` it
+    proves the gateway a liar.
+    """
+
+    lost: Lost
+    signature: Hex64
+
+
 class Disposition(Document, frozen=True):
     """What became of a terminal statement: final, stored, repeated identically (SPEC 6.8)."""
 

@@ -1,5 +1,7 @@
 """Why a statement was superseded (SPEC 6.6): the receipt that won its claim, or a signed note.
 
+The same note tells a client that its request is never billed (SPEC 14.3).
+
 A worker bears the loss of a superseded answer, so it is shown what took its place; without that it
 goes on counting the amount as owed. Nothing is said while the claim is still open.
 """
@@ -11,7 +13,7 @@ import structlog
 
 from bombyx import canonical
 from bombyx.errors import BombyxError
-from bombyx.link.documents import Disposition, Lost
+from bombyx.link.documents import Disposition, Lost, SignedLost
 from bombyx.money.receipt import Receipt
 from bombyx.signing import Kind, Signer
 from gateway.metering.port import Claims
@@ -63,10 +65,15 @@ class Proofs:
                 return Disposition(
                     statement=statement.hex(), disposition="superseded", winner=winner
                 )
-        lost = Lost(gateway=self._identity.public_hex, c=c.hex(), at=self._now_ms())
+        note = self.note(c)
         return Disposition(
             statement=statement.hex(),
             disposition="superseded",
-            lost=lost,
-            lost_signature=self._identity.sign(Kind.LOST, lost).hex(),
+            lost=note.lost,
+            lost_signature=note.signature,
         )
+
+    def note(self, c: bytes) -> SignedLost:
+        """Our word that nothing is billed for `c`: only for a claim that is settled at nothing."""
+        lost = Lost(gateway=self._identity.public_hex, c=c.hex(), at=self._now_ms())
+        return SignedLost(lost=lost, signature=self._identity.sign(Kind.LOST, lost).hex())

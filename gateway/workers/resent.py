@@ -27,6 +27,10 @@ class _TooLate(Exception):
     """Raised for a claim that is not in the database and whose deadline has passed."""
 
 
+class _GivenUp(Exception):
+    """Raised for a claim that was lost and then closed for a client that was sent away (14.3)."""
+
+
 async def judge_resent(context: Context, listed: Listed, document: bytes) -> None:
     """Judge one resent receipt; what is unreadable or of another worker is only logged."""
     try:
@@ -39,6 +43,9 @@ async def judge_resent(context: Context, listed: Listed, document: bytes) -> Non
         claim = await _claim(context, receipt.statement, keyset)
     except _TooLate:
         context.desk.record_expired(receipt.statement, document, listed)
+        return
+    except _GivenUp:
+        context.desk.record_superseded(receipt.statement, document, listed)
         return
     except (NotCanonical, BombyxError) as error:
         _log.warning("resent_refused", worker=listed.worker, reason=error.message)
@@ -67,6 +74,9 @@ async def _claim(context: Context, statement: Statement, keyset: Keyset) -> Clai
     if stored is None:
         _log.warning("claim_not_restored", c=statement.c)
         return None
+    if not stored.winner:
+        _own_ticket(context, statement)
+        raise _GivenUp
     attempts = [
         await _attempt(context, row, statement, keyset) for row in await context.store.attempts(c)
     ]
@@ -98,6 +108,7 @@ def _restored(statement: Statement, ticket: Ticket) -> NewClaim:
         worker=statement.worker,
         ticket=statement.ticket,
         offer=statement.offer,
+        key=ticket.key if isinstance(ticket.key, str) else "",
     )
 
 

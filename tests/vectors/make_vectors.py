@@ -25,6 +25,7 @@ from bombyx.envelope.request import (
 )
 from bombyx.envelope.response import Padding, ResponseSealer, response_secret
 from bombyx.envelope.session import request_keys, session_info
+from bombyx.link.documents import Lost
 from bombyx.link.frames import LinkType, encode_link_frame
 from bombyx.link.hello import Hello, challenge, worker_terms
 from bombyx.link.open import Open, SessionKey, WrappedKey, encode_open
@@ -50,6 +51,7 @@ def documents() -> Section:
     """Canonical documents with their digests, and what is signed over them."""
     offer, keyset = factories.signed_offer(WORKERS[0]), WORKERS[0].keyset
     refusal = factories.refusal(WORKERS[0])
+    lost = Lost(gateway=GATEWAY.public_hex, c=hex_of("c"), at=NOW * 1000)
     return {
         "keyset": text(keyset),
         "worker": WORKERS[0].id,
@@ -61,6 +63,8 @@ def documents() -> Section:
         "offer_signature": offer.signature,
         "refusal": text(refusal.refusal),
         "refusal_signature": refusal.signature,
+        "lost": text(lost),
+        "lost_signature": GATEWAY.sign(Kind.LOST, lost).hex(),
     }
 
 

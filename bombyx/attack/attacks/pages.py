@@ -17,7 +17,7 @@ from bombyx.attack.defence import Defence
 from bombyx.attack.means.requests import ANSWER_SECONDS, Reply
 from bombyx.attack.record import Declare, Role, Seen, attack, defeated, judged, succeeded
 from bombyx.attack.target import Need, Target
-from bombyx.chat.body import CHAT_PATH
+from bombyx.chat.paths import CHAT_PATH
 
 EVIL = "https://evil.example"
 OK, REDIRECT = 200, 300
@@ -161,7 +161,7 @@ async def body_sent_in_clear(target: Target) -> Seen:
     reply = await ask(
         target,
         "POST",
-        "/v1/embeddings",
+        "/v1/moderations",
         {"authorization": bearer(target), "content-type": "application/json"},
         chat(target),
     )

@@ -14,7 +14,7 @@ from aiohttp import web
 from bombyx.attack.means.requests import SEALED_STREAM, Forger, Reply
 from bombyx.attack.target import Target
 from bombyx.attestation.directory import MAX_DIRECTORY_BYTES, Directory
-from bombyx.chat.body import CHAT_PATH
+from bombyx.chat.paths import CHAT_PATH
 from bombyx.envelope.frames import Frame, FrameSplitter
 from bombyx.envelope.keys import SALT_BYTES
 

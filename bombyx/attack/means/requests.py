@@ -15,7 +15,8 @@ from bombyx.attack.means.simulator import unix
 from bombyx.attack.target import Target
 from bombyx.attestation.directory import Directory, Entry
 from bombyx.attestation.keyset import keyset_digest
-from bombyx.chat.body import CHAT_PATH, encode_body
+from bombyx.chat.body import encode_body
+from bombyx.chat.paths import CHAT_PATH
 from bombyx.envelope.header import Candidate, HashedHeader, Header, hash_header
 from bombyx.envelope.keys import PublicSealingKey, decode_public_key
 from bombyx.envelope.opener import DataOpened, EndOpened, ResponseOpener, UsageSeen

@@ -17,7 +17,7 @@ import httpx2
 
 from bombyx.attack.means.simulator import unix
 from bombyx.attack.target import Target
-from bombyx.chat.body import CHAT_PATH
+from bombyx.chat.paths import CHAT_PATH
 from bombyx.client.answer import Listeners
 from bombyx.client.identity import Identity
 from bombyx.client.receipts import VerifiedAnswer

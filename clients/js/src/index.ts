@@ -2,7 +2,7 @@
 
 export type { Policy, PolicyTable } from "./attestation/policy.js";
 export type { Step, StepName, StepResult } from "./attestation/steps.js";
-export type { Dispute } from "./client/answer.js";
+export type { Dispute, Waiver } from "./client/answer.js";
 export type { PinnedVerifier } from "./client/delegation.js";
 export {
   createFetch,

@@ -16,6 +16,7 @@ export type Kind =
   | "batch"
   | "settle"
   | "refusal"
+  | "lost"
   | "offer"
   | "link-worker"
   | "link-gateway"

@@ -13,6 +13,7 @@ from bombyx.client.identity import Identity
 from bombyx.client.receipts import VerifiedAnswer
 from bombyx.client.session import Session, Wishes
 from bombyx.client.transport_httpx2 import DEFAULT_TIMEOUT, sealed_async_client
+from bombyx.client.waivers import Waiver
 from tests.bombyx.client.peer import Peer, policy, serve
 from tests.factories import NOW, seed
 
@@ -31,6 +32,7 @@ class Heard:
 
     receipts: list[VerifiedAnswer] = field(default_factory=list)
     disputes: list[Dispute] = field(default_factory=list)
+    waivers: list[Waiver] = field(default_factory=list)
 
 
 @dataclass
@@ -59,7 +61,9 @@ def session(clock: Clock, heard: Heard) -> Session:
 
 
 def new_session(clock: Clock, heard: Heard, **wishes: Any) -> Session:
-    listeners = Listeners(heard.receipts.append, heard.disputes.append)
+    listeners = Listeners(
+        heard.receipts.append, heard.disputes.append, on_waived=heard.waivers.append
+    )
     return Session(
         policy(),
         IDENTITY,

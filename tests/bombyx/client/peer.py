@@ -36,8 +36,10 @@ from bombyx.envelope.request import (
     unwrap,
 )
 from bombyx.envelope.response import Padding, ResponseSealer
+from bombyx.link.documents import Lost, SignedLost
 from bombyx.money.offer import SignedOffer
 from bombyx.money.statement import Statement, Status, TokenCounts, statement_hash
+from bombyx.signing import Kind, Signer
 from tests.factories import (
     FEE_BPS,
     GATEWAY,
@@ -140,7 +142,15 @@ class Reply:
     """Close the connection instead of ending the body."""
 
 
-def problem(status: int, code: str, refusals: Sequence[Any] = ()) -> Reply:
+def lost_note(c: str, *, gateway: Signer = GATEWAY, **changes: Any) -> SignedLost:
+    """A gateway's word that a commitment is never billed, genuine but for the changes."""
+    lost = Lost(**{"gateway": gateway.public_hex, "c": c, "at": NOW * 1000, **changes})
+    return SignedLost(lost=lost, signature=gateway.sign(Kind.LOST, lost).hex())
+
+
+def problem(
+    status: int, code: str, refusals: Sequence[Any] = (), lost: SignedLost | None = None
+) -> Reply:
     """A refusal as gateways send it."""
     document = {
         "type": "about:blank",
@@ -149,6 +159,7 @@ def problem(status: int, code: str, refusals: Sequence[Any] = ()) -> Reply:
         "code": code,
         "refusals": [msgspec.to_builtins(one) for one in refusals],
         "error": {"message": f"refused: {code}", "type": "invalid_request_error", "code": code},
+        **({} if lost is None else {"lost": msgspec.to_builtins(lost)}),
     }
     return Reply(status, PROBLEM, [msgspec.json.encode(document)])
 

@@ -44,6 +44,18 @@ def test_12_a_conversation_keeps_its_beginning_while_it_grows() -> None:
         assert beginning(odd)
 
 
+def test_12_every_dialect_keeps_its_beginning() -> None:
+    start = beginning({"model": MODEL, "instructions": "be kind", "input": [FIRST]})
+    assert beginning({"model": MODEL, "instructions": "be kind", "input": [FIRST, *THEN]}) == start
+    assert beginning({"model": MODEL, "instructions": "be rude", "input": [FIRST]}) != start
+    assert beginning({"model": MODEL, "input": "a"}) != beginning({"model": MODEL, "input": "b"})
+    told = "once upon a time " * 100
+    text = beginning({"model": MODEL, "prompt": told})
+    assert beginning({"model": MODEL, "prompt": told + "there was a moth"}) == text
+    assert beginning({"model": MODEL, "prompt": "twice"}) != text
+    assert beginning({"model": MODEL, "prompt": [1, 2]})
+
+
 def test_12_a_shard_is_one_of_sixteen_and_means_nothing_elsewhere() -> None:
     names = Counter(IDENTITY.shard("Bearer k", str(one).encode()).name for one in range(800))
     assert len(names) == SHARDS

@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from bombyx.chat.sse import DONE, encode_event
-from bombyx.client.answer import StreamShaper, with_summary
 from bombyx.client.choice import draw_candidates
 from bombyx.client.directory import Remembered, Verifier, collateral_of, parse_directory
 from bombyx.client.reading import _error_object
+from bombyx.client.shaping import StreamShaper, with_summary
 from bombyx.errors import BadAnswer, BadStream, WorkerRefused
 from bombyx.money.offer import Prices
 from tests.bombyx.client.conftest import chance

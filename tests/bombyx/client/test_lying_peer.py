@@ -446,12 +446,20 @@ async def test_errors_in_other_shapes_are_given_openais(
 
 
 @pytest.mark.spec("11-e")
+async def test_what_lies_below_a_sealed_path_is_not_served_and_never_leaves(
+    sdk: AsyncOpenAI, peer: Peer
+) -> None:
+    with pytest.raises(openai.NotFoundError):
+        await sdk.responses.compact(model=MODEL, input="canary")
+    assert peer.received == []
+
+
+@pytest.mark.spec("11-e")
 @pytest.mark.parametrize(
     "call",
     [
-        lambda sdk: sdk.embeddings.create(model=MODEL, input="canary"),
-        lambda sdk: sdk.completions.create(model=MODEL, prompt="canary"),
-        lambda sdk: sdk.responses.create(model=MODEL, input="canary"),
+        lambda sdk: sdk.images.generate(model=MODEL, prompt="canary"),
+        lambda sdk: sdk.moderations.create(model=MODEL, input="canary"),
         lambda sdk: sdk.files.delete("canary-file"),
         lambda sdk: sdk.chat.completions.create(**ASK, extra_query={"q": "canary"}),
         lambda sdk: sdk.with_options(

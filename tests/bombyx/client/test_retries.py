@@ -16,9 +16,18 @@ from bombyx.client.transport_httpx2 import DEFAULT_TIMEOUT, sealed_async_client
 from bombyx.envelope.request import parse_request
 from bombyx.errors import IdempotencyConflict
 from bombyx.link.documents import SignedRefusal
+from bombyx.signing import Role, Signer
 from tests.bombyx.client.conftest import Clock
-from tests.bombyx.client.peer import Peer, Received, Reply, entry, plain_error, problem
-from tests.factories import MODEL, NOW, hex_of, refusal, signed_offer, worker
+from tests.bombyx.client.peer import (
+    Peer,
+    Received,
+    Reply,
+    entry,
+    lost_note,
+    plain_error,
+    problem,
+)
+from tests.factories import MODEL, NOW, hex_of, refusal, seed, signed_offer, worker
 
 ASK: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "hello"}]}
 
@@ -27,7 +36,15 @@ def commitments(peer: Peer) -> list[str]:
     return [parse_request(post.body)[0].c.hex() for post in peer.posts]
 
 
-def first(peer: Peer, received: Received, reply: Reply) -> Reply | None:
+def sent_away(received: Received, code: str = "no_candidate", **changes: Any) -> Reply | None:
+    """Every POST is sent away with the gateway's genuine note, but for what the test changes."""
+    if received.method != "POST":
+        return None
+    c = parse_request(received.body)[0].c.hex()
+    return problem(422, code, lost=lost_note(**{"c": c, **changes}))
+
+
+def first(peer: Peer, received: Received, reply: Reply | None) -> Reply | None:
     """Only the first POST is answered so."""
     return reply if received.method == "POST" and len(peer.posts) == 1 else None
 
@@ -97,7 +114,7 @@ async def test_another_key_of_the_gateway_never_meets_the_request(
 async def test_after_a_rotation_the_request_is_sealed_anew_once(
     sdk: AsyncOpenAI, peer: Peer
 ) -> None:
-    peer.instead = lambda peer, got: first(peer, got, problem(422, "no_candidate"))
+    peer.instead = lambda peer, got: first(peer, got, sent_away(got))
     await sdk.chat.completions.create(**ASK)
     assert len(set(commitments(peer))) == 2
     paths = [one.path for one in peer.received]
@@ -106,19 +123,29 @@ async def test_after_a_rotation_the_request_is_sealed_anew_once(
 
 @pytest.mark.spec("14.3-a")
 async def test_a_second_422_is_the_answer(sdk: AsyncOpenAI, peer: Peer) -> None:
-    peer.instead = lambda _peer, got: problem(422, "no_candidate") if got.method == "POST" else None
+    peer.instead = lambda _peer, got: sent_away(got)
     with pytest.raises(openai.UnprocessableEntityError) as caught:
         await sdk.chat.completions.create(**ASK)
     assert caught.value.code == "no_candidate"
     assert len(peer.posts) == 2
 
 
+async def test_what_was_given_up_is_not_sent_again_for_an_idempotency_key(
+    sdk: AsyncOpenAI, peer: Peer
+) -> None:
+    """It can never run: the caller's next try, after both were sent away, is a new request."""
+    peer.instead = lambda peer, got: sent_away(got) if len(peer.posts) < 3 else None
+    key = {"Idempotency-Key": "k-1"}
+    with pytest.raises(openai.UnprocessableEntityError):
+        await sdk.chat.completions.create(**ASK, extra_headers=key)
+    await sdk.chat.completions.create(**ASK, extra_headers=key)
+    assert len(set(commitments(peer))) == 3
+
+
 async def test_a_new_fee_is_read_and_the_request_sealed_anew(sdk: AsyncOpenAI, peer: Peer) -> None:
     await sdk.chat.completions.create(**ASK)
     peer.fee_bps = 300
-    peer.instead = lambda peer, got: (
-        problem(422, "wrong_fee") if got.method == "POST" and len(peer.posts) == 2 else None
-    )
+    peer.instead = lambda peer, got: sent_away(got, "wrong_fee") if len(peer.posts) == 2 else None
     await sdk.chat.completions.create(**ASK)
     assert parse_request(peer.posts[-1].body)[0].header.header.fee_bps == 300
 
@@ -145,6 +172,55 @@ async def test_signed_refusals_of_all_workers_allow_a_new_seal(
 
 def forged(received: Received) -> list[SignedRefusal]:
     return [msgspec.structs.replace(refusals(received, "a")[0], signature="00" * 64)]
+
+
+NOTES: list[dict[str, Any]] = [
+    {"c": hex_of("other request")},
+    {"gateway": Signer(Role.GATEWAY, seed("other gateway"))},
+]
+
+
+@pytest.mark.spec("14.3-b")
+@pytest.mark.parametrize("changes", NOTES)
+async def test_a_note_that_is_not_of_this_request_and_gateway_proves_nothing(
+    sdk: AsyncOpenAI, peer: Peer, changes: dict[str, Any]
+) -> None:
+    peer.instead = lambda _peer, got: sent_away(got, **changes)
+    await unproven(sdk, peer)
+
+
+@pytest.mark.spec("14.3-b")
+async def test_a_note_with_anothers_signature_proves_nothing(sdk: AsyncOpenAI, peer: Peer) -> None:
+    def lie(_peer: Peer, got: Received) -> Reply | None:
+        if got.method != "POST":
+            return None
+        genuine = lost_note(parse_request(got.body)[0].c.hex())
+        lost = msgspec.structs.replace(genuine.lost, at=genuine.lost.at + 1)
+        altered = msgspec.structs.replace(genuine, lost=lost)
+        # Refusals of all would do alone; what is shown must hold all the same.
+        return problem(422, "no_candidate", refusals(got, "ab"), altered)
+
+    peer.instead = lie
+    await unproven(sdk, peer)
+
+
+@pytest.mark.spec("14.3-a")
+@pytest.mark.parametrize("code", ["no_candidate", "wrong_fee"])
+@pytest.mark.parametrize("names", ["", "a", "b"])
+async def test_one_candidate_may_have_run_what_the_others_refused(
+    sdk: AsyncOpenAI, peer: Peer, names: str, code: str
+) -> None:
+    peer.instead = lambda _peer, got: (
+        problem(422, code, refusals(got, names)) if got.method == "POST" else None
+    )
+    await unproven(sdk, peer)
+
+
+async def unproven(sdk: AsyncOpenAI, peer: Peer) -> None:
+    with pytest.raises(openai.InternalServerError) as caught:
+        await sdk.chat.completions.create(**ASK)
+    assert caught.value.code == "unproven_refusal"
+    assert len(set(commitments(peer))) == len(peer.posts) == 1
 
 
 UNPROVEN: list[Any] = [

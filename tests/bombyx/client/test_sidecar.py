@@ -174,11 +174,27 @@ async def test_other_paths_are_not_served(sidecar: str, peer: Peer) -> None:
     headers = {"authorization": f"Bearer {TOKEN}"}
     async with httpx2.AsyncClient(headers=headers) as client:
         outside = await client.get(f"{sidecar}/metrics")
-        unsealed = await client.post(f"{sidecar}/v1/embeddings", json={"input": "canary"})
+        unsealed = await client.post(f"{sidecar}/v1/moderations", json={"input": "canary"})
         upload = await client.post(f"{sidecar}/v1/files", files={"file": b"canary"})
     assert outside.status_code == 404
     assert {one.json()["error"]["code"] for one in (unsealed, upload)} == {"not_sealable"}
     assert peer.received == []
+
+
+@pytest.mark.spec("11-c")
+async def test_anthropics_header_carries_the_token_and_goes_no_further(
+    sidecar: str, peer: Peer
+) -> None:
+    async with httpx2.AsyncClient() as client:
+        url = f"{sidecar}/v1/chat/completions"
+        answer = await client.post(url, json=ASK, headers={"x-api-key": TOKEN})
+        listed = await client.get(f"{sidecar}/v1/models", headers={"x-api-key": TOKEN})
+    assert answer.status_code == 200
+    assert peer.received
+    del listed
+    for got in peer.received:
+        assert got.headers["authorization"] == f"Bearer {API_KEY}"
+        assert "x-api-key" not in got.headers
 
 
 async def test_a_caller_that_leaves_before_its_body_costs_nothing(

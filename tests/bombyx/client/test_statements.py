@@ -69,6 +69,7 @@ PARTIALS: list[Callable[[Statement], Statement]] = [
 ]
 
 
+@pytest.mark.spec("3.9-e")
 @pytest.mark.parametrize("partial", PARTIALS)
 async def test_6_1_a_partial_statement_that_does_not_hold_ends_the_stream(
     sdk: AsyncOpenAI, peer: Peer, heard: Heard, partial: Any
@@ -232,6 +233,7 @@ def unasked(opened: Opened) -> bytes:
 FORGED: list[Callable[[Opened], bytes]] = [foreign, unasked, lambda _: b'{"statement":1}']
 
 
+@pytest.mark.spec("14.2-b")
 @pytest.mark.parametrize("forge", FORGED)
 async def test_14_2_an_outcome_with_any_other_receipt_is_a_dispute(
     sdk: AsyncOpenAI, peer: Peer, heard: Heard, forge: Any

@@ -9,6 +9,7 @@ import { BombyxError } from "../errors.js";
 import { asRecord } from "../schema.js";
 import { AnswerReader } from "./reading.js";
 import { type Summary, tierOf, type VerifiedAnswer } from "./receipts.js";
+import type { SignedLost } from "./refusals.js";
 import { jsonResponse } from "./responses.js";
 import { requestId, type Sealed } from "./sealed.js";
 import { DONE, encodeEvent, SseDecoder } from "./sse.js";
@@ -26,10 +27,21 @@ export interface Dispute {
   readonly code: string;
 }
 
-/** Who is told of verified answers, and of those that were refused. */
+/**
+ * A request that was given up on the gateway's verified note, for another one. With a billed receipt
+ * of the same `c`, keeping the note proves the gateway a liar; its key is `note.lost.gateway`.
+ */
+export interface Waiver {
+  readonly id: string;
+  readonly c: string;
+  readonly note: SignedLost;
+}
+
+/** Who is told of verified answers, of those that were refused, and of requests given up. */
 export interface Listeners {
   readonly onReceipt?: ((answer: VerifiedAnswer) => void) | undefined;
   readonly onDispute?: ((dispute: Dispute) => void) | undefined;
+  readonly onWaived?: ((waiver: Waiver) => void) | undefined;
 }
 
 /** One answer on its way: what came, from where, who listens, and what to do when it is over. */

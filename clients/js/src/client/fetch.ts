@@ -6,7 +6,7 @@
 import { type Policy, type PolicyTable, parsePolicy } from "../attestation/policy.js";
 import type { Bytes } from "../bytes.js";
 import { BombyxError } from "../errors.js";
-import type { Dispute } from "./answer.js";
+import type { Dispute, Waiver } from "./answer.js";
 import { delegatingTo, type PinnedVerifier } from "./delegation.js";
 import { checkIdentity, type Identity, makeIdentity } from "./identity.js";
 import { type Fetch, GatewayRefusal, Outside } from "./outside.js";
@@ -28,6 +28,8 @@ export interface FetchOptions {
   readonly onReceipt?: (answer: VerifiedAnswer) => void;
   /** Hears of each answer that was refused. */
   readonly onDispute?: (dispute: Dispute) => void;
+  /** Hears of each request that was given up on the gateway's signed note; keep it as evidence. */
+  readonly onWaived?: (waiver: Waiver) => void;
   /** Stands in for the platform's `fetch`. */
   readonly fetch?: Fetch;
   /** Unix seconds; the platform's clock where absent. */
@@ -41,13 +43,13 @@ export type SealedFetch = (input: RequestInfo | URL, init?: RequestInit) => Prom
 export function createFetch(options: FetchOptions): SealedFetch {
   const { clock = unixSeconds, fetch = globalThis.fetch.bind(globalThis) } = options;
   const policy = asPolicy(options.policy);
-  const { verifier } = options;
+  const { verifier, onReceipt, onDispute, onWaived } = options;
   const session = new Session(
     policy,
     checkIdentity(options.identity ?? makeIdentity(randomBytes)),
     new Outside(fetch, clock, randomBytes),
     {
-      listeners: { onReceipt: options.onReceipt, onDispute: options.onDispute },
+      listeners: { onReceipt, onDispute, onWaived },
       maxCost: options.maxCostNano,
       examiner: verifier === undefined ? undefined : delegatingTo(verifier, policy, fetch),
     },

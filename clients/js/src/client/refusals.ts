@@ -1,7 +1,8 @@
 /**
  * What a gateway says instead of an answer (SPEC 4, 14.2, 14.3): diagnostics, and sometimes proof.
- * It is shown as an error, never as an answer, and only a worker's signature over our own request
- * makes it a reason to seal anew.
+ * It is shown as an error, never as an answer. Only signatures over our own request are a reason to
+ * seal anew: those of all its workers, that they do not run it, or the gateway's, that it is never
+ * billed.
  */
 
 import { type Bytes, fromHex, text, toHex } from "../bytes.js";
@@ -16,10 +17,11 @@ import type { Sealed } from "./sealed.js";
 
 export const MAX_ERROR_BYTES = 256 * 2 ** 10;
 export const PROBLEM_TYPE = "application/problem+json";
-/** Codes of a 422 after which a request may be sealed anew, if its refusals hold. */
+/** Codes of a 422 after which a request may be sealed anew, if its proof holds. */
 const RENEWABLE: ReadonlySet<string> = new Set(["no_candidate", "wrong_fee"]);
 /** A worker that finds a request too early may yet run it later. */
 const PROVES_NOTHING = "clock_ahead";
+const UNPROCESSABLE = 422;
 const MAX_TEXT = 2048;
 
 const refusal = object(
@@ -39,11 +41,24 @@ const signedRefusal = object(
 );
 type SignedRefusal = Infer<typeof signedRefusal>;
 
+const signedLost = object({
+  lost: object({ gateway: hex32, c: hex32, at: count }),
+  signature: hex64,
+});
+/** The gateway's word that a commitment is never billed: beside a bill for it, proof of a lie. */
+export type SignedLost = Infer<typeof signedLost>;
+
 const problem = object(
   {},
-  { code: string(), refusals: array(signedRefusal, { max: 8 }) },
+  { code: string(), refusals: array(signedRefusal, { max: 8 }), lost: signedLost },
   "ignored",
 );
+
+/** Whether a request may be sealed anew, and on whose word. */
+export interface Proof {
+  readonly renewable: boolean;
+  readonly note: SignedLost | undefined;
+}
 
 /** Read a problem document; throws `unproven_refusal`. */
 function readProblem(body: Bytes): Infer<typeof problem> {
@@ -55,19 +70,43 @@ function readProblem(body: Bytes): Infer<typeof problem> {
 }
 
 /**
- * Whether a problem document lets the request be sealed anew. Each refusal in it must be a
- * candidate's word about exactly our request, or it throws `unproven_refusal`.
+ * What a problem document proves. Refusals and note must be their signers' word about exactly our
+ * request, and those of a renewable 422 make it safe to seal anew: on the gateway's note, or where
+ * not one worker is left that may have run the request. Else it throws `unproven_refusal`.
  */
-export function provesThatNothingRan(body: Bytes, sealed: Sealed): boolean {
-  const { code, refusals } = readProblem(body);
-  for (const one of refusals ?? []) {
+export function proofOf(status: number, body: Bytes, sealed: Sealed): Proof {
+  const { code, refusals = [], lost } = readProblem(body);
+  checkRefusals(refusals, sealed);
+  if (lost !== undefined) checkNote(lost, sealed);
+  const renewable = status === UNPROCESSABLE && code !== undefined && RENEWABLE.has(code);
+  const refused = new Set(refusals.map((one) => one.refusal.worker));
+  if (renewable && lost === undefined && [...sealed.chosen.keys()].some((id) => !refused.has(id))) {
+    throw unproven("the gateway shows no proof that the request is not billed");
+  }
+  return { renewable, note: lost };
+}
+
+function checkRefusals(refusals: readonly SignedRefusal[], sealed: Sealed): void {
+  for (const one of refusals) {
     checkRefusal(one, sealed);
     if (one.refusal.code === PROVES_NOTHING) {
       const why = "a worker's clock is behind ours; it may still run the request later";
       throw new BombyxError("clock_ahead", why);
     }
   }
-  return code !== undefined && RENEWABLE.has(code);
+}
+
+function checkNote({ lost, signature }: SignedLost, { request }: Sealed): void {
+  const { gateway } = request.header.header;
+  if (lost.gateway !== gateway || lost.c !== toHex(request.c)) {
+    throw unproven("the gateway's note is of another request");
+  }
+  try {
+    verify("lost", lost, fromHex(signature), fromHex(gateway));
+  } catch (error) {
+    if (!hasCode(error, "bad_signature")) throw error;
+    throw unproven("the gateway's note is not signed by the gateway");
+  }
 }
 
 function checkRefusal({ refusal: said, signature }: SignedRefusal, sealed: Sealed): void {

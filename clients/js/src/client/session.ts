@@ -5,7 +5,7 @@
  */
 
 import type { Policy } from "../attestation/policy.js";
-import { toHex } from "../bytes.js";
+import { type Bytes, toHex } from "../bytes.js";
 import { type Header, hashHeader } from "../envelope/header.js";
 import { SECRET_BYTES } from "../envelope/keys.js";
 import { encodeRequest, sealRequest } from "../envelope/request.js";
@@ -17,11 +17,11 @@ import { type Identity, payerOf } from "./identity.js";
 import { type Call, type Limits, limitsOf } from "./limits.js";
 import { type Answer, GatewayRefusal, type Outside } from "./outside.js";
 import type { Summary } from "./receipts.js";
-import { MAX_ERROR_BYTES, PROBLEM_TYPE, provenOutcome, provesThatNothingRan } from "./refusals.js";
+import { MAX_ERROR_BYTES, PROBLEM_TYPE, proofOf, provenOutcome } from "./refusals.js";
 import { relayedError } from "./responses.js";
 import { type CallName, type Kept, nameCall, Retries } from "./retries.js";
 import { type ClearRequest, isClear, readCall } from "./routes.js";
-import type { Sealed } from "./sealed.js";
+import { requestId, type Sealed } from "./sealed.js";
 import { mediaType } from "./upstream.js";
 
 const SEALED_REQUEST = "application/vnd.bombyx.sealed";
@@ -63,14 +63,16 @@ export class Session {
     return this.#answer(request, call, kept);
   }
 
-  /** Send what was sealed; at most one renewal, and only where nothing ran (SPEC 14.3). */
+  /** Send what was sealed; at most one renewal, and only where nothing is billed (SPEC 14.3). */
   async #answer(request: ClearRequest, call: Call, kept: Kept): Promise<Response> {
     let current = kept;
     try {
       let answer = await this.#post(request, kept.sealed);
       if (answer.response.status === 422) {
-        await mayRenew(answer, kept.sealed);
-        this.#retries.forget(kept);
+        const body = await answer.upstream.readAll(MAX_ERROR_BYTES);
+        if (!this.#isWaived(answer.response, body, kept)) {
+          throw GatewayRefusal.with(answer.response, body);
+        }
         current = await this.#seal(request, call, kept.name, true);
         answer = await this.#post(request, current.sealed);
       }
@@ -85,7 +87,7 @@ export class Session {
     const { sealed } = kept;
     if (response.status >= 400) {
       const body = await upstream.readAll(MAX_ERROR_BYTES);
-      if (mediaType(response) === PROBLEM_TYPE) provesThatNothingRan(body, sealed);
+      this.#isWaived(response, body, kept);
       const outcome = response.status === 409 ? provenOutcome(body, sealed) : undefined;
       if (outcome !== undefined) return relayedError(response, alreadyRan(outcome));
       throw GatewayRefusal.with(response, body);
@@ -103,6 +105,22 @@ export class Session {
       listeners: this.#wishes.listeners,
       over: (answered) => this.#retries.release(kept, answered),
     });
+  }
+
+  /**
+   * Whether an error answer ends the request for good: it may be sealed anew (SPEC 14.3) and is not
+   * sent again. Throws `unproven_refusal` where what it shows as proof is none.
+   */
+  #isWaived(response: Response, body: Bytes, kept: Kept): boolean {
+    if (mediaType(response) !== PROBLEM_TYPE) return false;
+    const { sealed } = kept;
+    const { renewable, note } = proofOf(response.status, body, sealed);
+    if (!renewable) return false;
+    if (note !== undefined) {
+      this.#wishes.listeners.onWaived?.({ id: requestId(sealed), c: note.lost.c, note });
+    }
+    this.#retries.forget(kept);
+    return true;
   }
 
   #post(request: ClearRequest, sealed: Sealed): Promise<Answer> {
@@ -191,16 +209,6 @@ export class Session {
 
 /** A list of models or a receipt: what is asked for in clear is small. */
 const MAX_CLEAR_BYTES = 16 * 2 ** 20;
-
-/**
- * Return only if the request may be sealed anew (SPEC 14.3): a gateway sends this 422 when it
- * dispatched nothing, or with each worker's signed refusal.
- */
-async function mayRenew({ response, upstream }: Answer, sealed: Sealed): Promise<void> {
-  const body = await upstream.readAll(MAX_ERROR_BYTES);
-  const isProblem = mediaType(response) === PROBLEM_TYPE;
-  if (!isProblem || !provesThatNothingRan(body, sealed)) throw GatewayRefusal.with(response, body);
-}
 
 function alreadyRan({ charge_nano }: Summary): OpenAIError {
   const message =

@@ -8,10 +8,11 @@ import {
   type FetchOptions,
   type PolicyTable,
   type VerifiedAnswer,
+  type Waiver,
 } from "../../src/index.js";
 import { price, ratesOf } from "../../src/money/cost.js";
 import { leafHash, type Receipt, type Statement, statementHash } from "../../src/money/receipt.js";
-import { type OpenedRequest, openRequest, Sealer, sign } from "./sealing.js";
+import { type OpenedRequest, openRequest, publicHex, Sealer, sign } from "./sealing.js";
 import { load } from "./vectors.js";
 
 const file = load("evidence");
@@ -20,7 +21,8 @@ export const NOW = file.at("now").number;
 export const POLICY = file.at("policy").object as unknown as PolicyTable;
 export const WORKER = keyset(known.at("keyset").object, "");
 export const MODEL = "smol";
-export const GATEWAY = "ab".repeat(32);
+const GATEWAY_SEED = "0a".repeat(32);
+export const GATEWAY = publicHex(GATEWAY_SEED);
 export const ORIGIN = "http://gateway.test";
 export const STREAM = "text/event-stream";
 const RECEIPT_SEED = known.at("receipt_seed").text;
@@ -125,6 +127,24 @@ export function refusal(request: OpenedRequest, changes: Refusing = {}): Respons
   return problem(document);
 }
 
+export interface Noting {
+  readonly code?: string;
+  readonly seed?: string;
+  readonly c?: string;
+  readonly gateway?: string;
+  readonly refusals?: readonly unknown[];
+}
+
+/** A 422 with the gateway's note that nothing is billed. */
+export function sentAway(request: OpenedRequest, changes: Noting = {}): Response {
+  const { code = "no_candidate", refusals = [] } = changes;
+  const c = changes.c ?? toHex(request.c);
+  const lost = { gateway: changes.gateway ?? GATEWAY, c, at: NOW * 1000 };
+  const signature = sign("lost", lost, changes.seed ?? GATEWAY_SEED);
+  const error = { message: "nobody is here", type: "invalid_request_error", code };
+  return problem({ code, refusals, lost: { lost, signature }, error });
+}
+
 export function problem(document: unknown, status = 422): Response {
   const headers = { "content-type": "application/problem+json" };
   return new Response(JSON.stringify(document), { status, headers });
@@ -184,6 +204,7 @@ export interface Asked {
   readonly urls: string[];
   readonly answers: VerifiedAnswer[];
   readonly disputes: string[];
+  readonly waivers: Waiver[];
 }
 
 /** A sealing fetch before such a gateway; other addresses are `elsewhere`'s to answer. */
@@ -196,11 +217,13 @@ export function connect(
   const seeds = known.at("hpke_seeds").bytes;
   const [requests, bodies, urls] = [[] as OpenedRequest[], [] as Bytes[], [] as string[]];
   const [answers, disputes] = [[] as VerifiedAnswer[], [] as string[]];
+  const waivers: Waiver[] = [];
   const fetch = createFetch({
     policy: POLICY,
     clock: () => NOW,
     onReceipt: (answer) => answers.push(answer),
     onDispute: ({ code }) => disputes.push(code),
+    onWaived: (waiver) => waivers.push(waiver),
     fetch: async (url, init) => {
       if (!url.startsWith(ORIGIN) && elsewhere) return elsewhere(new Request(url, init));
       urls.push(url);
@@ -213,7 +236,7 @@ export function connect(
     },
     ...options,
   });
-  return { fetch, requests, bodies, urls, answers, disputes };
+  return { fetch, requests, bodies, urls, answers, disputes, waivers };
 }
 
 export const honestly: Reply = async (request) => sealedResponse(await answerTo(request));

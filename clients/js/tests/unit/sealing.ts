@@ -23,6 +23,10 @@ export interface OpenedRequest {
   readonly responseSecret: Bytes;
 }
 
+export function publicHex(seed: string): string {
+  return toHex(ed25519.getPublicKey(fromHex(seed)));
+}
+
 export function sign(kind: Kind, document: unknown, seed: string): string {
   return toHex(ed25519.sign(message(kind, document), fromHex(seed)));
 }

@@ -41,6 +41,10 @@ test("documents are canonical, and named and signed as they should", () => {
   const refusal = read(utf8(documents.at("refusal").text), anyObject);
   const key = fromHex(worker.receipt_key);
   verify("refusal", refusal, documents.at("refusal_signature").bytes, key);
+  const lost = read(utf8(documents.at("lost").text), anyObject);
+  const signed = documents.at("lost_signature").bytes;
+  verify("lost", lost, signed, fromHex(String(lost["gateway"])));
+  assert.throws(() => verify("refusal", lost, signed, fromHex(String(lost["gateway"]))));
 });
 
 test("another spelling of a document is refused", () => {
