@@ -1,6 +1,6 @@
 """One gateway process, put together: what is shared, the routes, start and stop.
 
-The hot paths are bare ASGI and never enter FastAPI (DESIGN 11); everything else does.
+The hot paths go past ASGI and never enter FastAPI (ADR 7); everything else does.
 """
 
 import asyncio
@@ -13,24 +13,33 @@ from pathlib import Path
 import structlog
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 
 from bombyx.attestation.policy import Policy
-from bombyx.chat.body import CHAT_PATH
+from bombyx.chat.paths import SERVED_PATHS
 from bombyx.errors import RequestError
+from gateway.accounts import endpoints as key_endpoints
 from gateway.accounts.key_ring import KeyRing, PayerBook
 from gateway.admin import endpoints as admin_endpoints
-from gateway.context import Context, unix_ms
+from gateway.admin.guard import AdminGuard
+from gateway.admin.sanctions import Sanctions
+from gateway.browsers import Browsers
+from gateway.context import Context, unix_ms, unix_seconds
 from gateway.database import check, create_engine
 from gateway.directory import endpoints as directory_endpoints
-from gateway.http import install_errors
+from gateway.http import BodyLimit, install_errors
 from gateway.identity import load_keys
+from gateway.inference.alarms import Alarms
 from gateway.inference.bare import serve_bare
 from gateway.inference.dispatcher import Dispatcher, Timeouts
-from gateway.inference.exchange import Budget, Exchange, new_request_id
+from gateway.inference.exchange import Budget, Exchange, HeaderPairs, new_request_id
+from gateway.inference.router import Router
+from gateway.inference.routing_metrics import RoutingCollector
 from gateway.inference.run import Runs
 from gateway.inference.sealed import SEALED_TYPE, serve_sealed
 from gateway.inference.sessions import Sessions
+from gateway.inference.silence import Silence
+from gateway.inference.waiting import WaitingRoom
 from gateway.inference.wire import media_type
 from gateway.metering.clock import SystemClock
 from gateway.metering.meter import Meter
@@ -47,7 +56,7 @@ from gateway.workers.registry import Registry
 
 LINK_PREFIX = "/v1/workers/link/"
 SWEEP_SECONDS = 1.0
-INFERENCE_PATHS = frozenset({CHAT_PATH})
+INFERENCE_PATHS = frozenset(SERVED_PATHS)
 
 _log = structlog.get_logger(__name__)
 
@@ -78,6 +87,14 @@ async def open_context(
         duration=settings.max_duration_s,
         grace=settings.settlement_grace_s,
     )
+    registry = Registry()
+    room = WaitingRoom(
+        total=settings.queue_total,
+        per_account=settings.queue_per_account,
+        seconds=settings.queue_wait_s,
+        alarms=Alarms(),
+        now=time.monotonic,
+    )
     context = Context(
         settings=settings,
         keys=keys,
@@ -88,8 +105,9 @@ async def open_context(
         key_ring=KeyRing(store, clock=clock),
         payers=PayerBook(store),
         tickets=tickets,
-        registry=Registry(),
+        registry=registry,
         archive=Archive(engine),
+        sanctions=Sanctions(engine, registry),
         desk=desk,
         runs=runs,
         budget=Budget(settings.buffered_requests_mb * 2**20),
@@ -100,9 +118,11 @@ async def open_context(
             tickets=tickets,
             runs=runs,
             timeouts=timeouts,
+            router=Router(registry, room=room, now=time.monotonic, unix=unix_seconds),
             now=time.monotonic,
             now_ms=unix_ms,
         ),
+        silence=Silence(room.alarms, heartbeat_s=settings.heartbeat_s, idle_s=settings.idle_s),
         link_url=link_url,
     )
     deadlines.attach(desk)
@@ -124,7 +144,9 @@ async def _sweep(context: Context) -> None:
         try:
             context.desk.sweep()
             context.dispatcher.sweep()
+            context.dispatcher.router.sweep(draining=context.draining)
             context.runs.expire(time.monotonic())
+            await context.sanctions.enforce()
         except Exception:  # noqa: BLE001 - a boundary: a sweeper that died would never be missed
             _log.exception("sweep_failed")
 
@@ -140,10 +162,13 @@ def build_app(context: Context) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.context = context
+    app.add_middleware(BodyLimit)
+    app.add_middleware(AdminGuard, key_ring=context.key_ring)
     install_errors(app)
     app.include_router(directory_endpoints.router)
     app.include_router(receipt_endpoints.router)
     app.include_router(admin_endpoints.router)
+    app.include_router(key_endpoints.router)
 
     @app.get("/healthz", tags=["health"])
     async def healthz() -> dict[str, str]:
@@ -156,18 +181,24 @@ def build_app(context: Context) -> FastAPI:
         status = "draining" if context.draining else "ready"
         return JSONResponse({"status": status}, status_code=503 if context.draining else 200)
 
-    @app.post(CHAT_PATH, tags=["inference"])
     async def infer() -> None:
-        """A chat completion, sealed or bare, told apart by the content type."""
+        """A request to a model, sealed or bare, told apart by the content type."""
         # Served by `Front` before ASGI; what comes here asks to leave HTTP/1.1.
         raise RequestError("this path speaks HTTP/1.1: send no `Upgrade` header")
 
+    for path in SERVED_PATHS:
+        app.post(path, tags=["inference"])(infer)
+
     if context.settings.metrics:
+        own = CollectorRegistry()
+        router = context.dispatcher.router
+        own.register(RoutingCollector(router, context.registry.standings, time.monotonic))
 
         @app.get("/metrics", include_in_schema=False)
         async def metrics() -> Response:
             """Prometheus text; no names of accounts, no content."""
-            return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+            text = generate_latest(REGISTRY) + generate_latest(own)
+            return Response(text, media_type=CONTENT_TYPE_LATEST)
 
     return app
 
@@ -178,6 +209,7 @@ class Front:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._app = build_app(context)
+        self._browsers = Browsers(context.settings.cors_origins)
         self.handlers = {path.encode(): self._infer for path in INFERENCE_PATHS}
         """What `hot_protocol` takes past ASGI."""
 
@@ -189,21 +221,41 @@ class Front:
         elif kind == "websocket":
             await send({"type": "websocket.close", "code": 4404, "reason": "no such path"})
         else:
-            await self._app(scope, receive, _with_request_id(send))
+            await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        send = _with_common_headers(send, self._browsers.headers(scope["headers"]))
+        if scope["method"] == "OPTIONS":
+            allowed = self._browsers.preflight(scope["headers"])
+            if allowed is not None:
+                # Before any key: browsers send none along with the question.
+                start = {"type": "http.response.start", "status": 204, "headers": allowed}
+                await send(start)
+                await send({"type": "http.response.body", "body": b""})
+                return
+        await self._app(scope, receive, send)
 
     async def _infer(self, exchange: Exchange) -> None:
+        exchange.extra = self._browsers.lines(exchange.headers)
         if media_type(exchange.headers) == SEALED_TYPE:
             await serve_sealed(self._context, exchange)
         else:
             await serve_bare(self._context, exchange)
 
 
-def _with_request_id(send: Send) -> Send:
-    """Every answer names itself, as those of the hot paths do."""
+def _with_common_headers(send: Send, common: HeaderPairs) -> Send:
+    """What answers of the hot paths carry too: a name, a duration, what browsers may see."""
+    since = time.monotonic()
 
     async def named(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], (b"x-request-id", new_request_id())]
+            took = b"%d" % (1000 * (time.monotonic() - since))
+            message["headers"] = [
+                *message["headers"],
+                *common,
+                (b"openai-processing-ms", took),
+                (b"x-request-id", new_request_id()),
+            ]
         await send(message)
 
     return named

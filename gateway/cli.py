@@ -15,8 +15,11 @@ import typer
 from bombyx.cli.output import JsonOption, Output
 from bombyx.errors import SetupError
 from bombyx.settings import load_settings, state_directory
+from gateway.accounts.limits import write_limits
 from gateway.accounts.repository import Accounts
+from gateway.admin.reconcile import Reconciled, reconcile
 from gateway.database import check, create_engine, upgrade
+from gateway.metering.rows import KeyLimits
 from gateway.metering.stores import open_store
 from gateway.settings import GatewaySettings
 
@@ -26,6 +29,8 @@ OWNER_ONLY = 0o077
 
 db = typer.Typer(help="Create and check the gateway's database.", no_args_is_help=True)
 keys = typer.Typer(help="API keys and the accounts that pay.", no_args_is_help=True)
+
+ledger = typer.Typer(help="The books.", no_args_is_help=True)
 
 StateOption = Annotated[Path | None, typer.Option("--state", help="Folder for keys and data.")]
 UrlOption = Annotated[
@@ -216,6 +221,71 @@ def keys_revoke(
     url = _resolve(database_url, state)
     asyncio.run(_with_accounts(url, lambda of: of.revoke_key(account, key_id)))
     Output(as_json=as_json).answer({"revoked": key_id}, f"{key_id} is revoked")
+
+
+@keys.command("limit")
+def keys_limit(  # noqa: PLR0913 - one parameter per flag
+    key_id: Annotated[str, typer.Argument(help="As `keys list` shows it: key_….")],
+    *,
+    requests_per_minute: Annotated[int | None, typer.Option(help="Requests a minute.")] = None,
+    tokens_per_minute: Annotated[int | None, typer.Option(help="Tokens a minute.")] = None,
+    concurrent: Annotated[int | None, typer.Option(help="Requests at once.")] = None,
+    monthly_nano: Annotated[int | None, typer.Option(help="Nano a calendar month (UTC).")] = None,
+    model: Annotated[list[str] | None, typer.Option(help="May name this model; repeat.")] = None,
+    database_url: UrlOption = None,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Set all limits of a key in place of those that it had; what is not named is not limited."""
+    limits = KeyLimits(
+        requests=requests_per_minute,
+        tokens=tokens_per_minute,
+        slots=concurrent,
+        nano=monthly_nano,
+        models=tuple(model) if model else None,
+    )
+    asyncio.run(_limit(_resolve(database_url, state), key_id, limits))
+    Output(as_json=as_json).answer({"limited": key_id, **asdict(limits)}, f"{key_id} is limited")
+
+
+async def _limit(url: str, key_id: str, limits: KeyLimits) -> None:
+    await check(url)
+    engine = create_engine(url)
+    try:
+        await write_limits(engine, key_id, limits, actor="cli")
+    finally:
+        await engine.dispose()
+
+
+@ledger.command("reconcile")
+def ledger_reconcile(
+    *, database_url: UrlOption = None, state: StateOption = None, as_json: JsonOption = False
+) -> None:
+    """Prove that ledger and signed receipts say the same; exit 1 when they do not."""
+    found = asyncio.run(_reconcile(_resolve(database_url, state)))
+    document = {
+        "even": found.even,
+        "receipts": found.receipts,
+        "charges": found.entries,
+        "charged_nano": str(found.charged_nano),
+        "differences": found.count,
+        "named": found.differences,
+    }
+    summary = f"{found.receipts} receipts, {found.charged_nano} nano: " + (
+        "the ledger is what was signed" if found.even else f"{found.count} differences"
+    )
+    Output(as_json=as_json).answer(document, summary, *found.differences)
+    if not found.even:
+        raise typer.Exit(1)
+
+
+async def _reconcile(url: str) -> Reconciled:
+    await check(url)
+    engine = create_engine(url)
+    try:
+        return await reconcile(engine)
+    finally:
+        await engine.dispose()
 
 
 async def _with_accounts(url: str, work: Callable[[Accounts], Awaitable[T]]) -> T:

@@ -7,11 +7,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bombyx.attestation.policy import Policy
 from gateway.accounts.key_ring import KeyRing, PayerBook
+from gateway.admin.sanctions import Sanctions
 from gateway.identity import GatewayKeys
 from gateway.inference.dispatcher import Dispatcher
 from gateway.inference.exchange import Budget
 from gateway.inference.run import Runs
 from gateway.inference.sessions import Sessions
+from gateway.inference.silence import Silence
 from gateway.metering.meter import Meter
 from gateway.metering.port import Store
 from gateway.metering.ticket import TicketBox
@@ -36,11 +38,13 @@ class Context:
     tickets: TicketBox
     registry: Registry
     archive: Archive
+    sanctions: Sanctions
     desk: Desk
     runs: Runs
     budget: Budget
     sessions: Sessions
     dispatcher: Dispatcher
+    silence: Silence
     link_url: str
     draining: bool = False
 

@@ -7,6 +7,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bombyx.errors import (
     BombyxError,
@@ -14,12 +15,19 @@ from bombyx.errors import (
     MethodNotAllowed,
     NotFound,
     RequestError,
+    RequestTimeout,
     StoreBusy,
+    TooLarge,
+    WrongMediaType,
     envelope,
 )
 from gateway.context import Context
+from gateway.inference.exchange import header_of
 from gateway.inference.wire import bearer, error_headers
 from gateway.metering.rows import StoredKey
+
+MAX_BODY_BYTES = 2**20
+"""Of what is not inference: administrators send small documents."""
 
 _log = structlog.get_logger(__name__)
 
@@ -82,10 +90,43 @@ def install_errors(app: FastAPI) -> None:
         return render(BombyxError("something went wrong here; it was logged"))
 
 
+class BodyLimit:
+    """ASGI middleware: refuses long bodies in our shape, whether or not they say how long they are.
+
+    Starlette's own answers in plain text.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Count what comes."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if int(header_of(scope["headers"], b"content-length") or 0) > MAX_BODY_BYTES:
+            await render(_known(413))(scope, receive, send)
+            return
+        size = 0
+
+        async def counted() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > MAX_BODY_BYTES:
+                raise HTTPException(413)
+            return message
+
+        await self._app(scope, counted, send)
+
+
 def _known(status: int) -> BombyxError:
     known: dict[int, BombyxError] = {
         404: NotFound("there is nothing at this path"),
         405: MethodNotAllowed("this path does not have that method"),
+        408: RequestTimeout("the request came too slowly"),
+        413: TooLarge("the request is larger than this path takes"),
+        415: WrongMediaType("the path takes application/json"),
         503: StoreBusy("the database is busy"),
     }
     return known.get(status, RequestError("the request cannot be served"))

@@ -4,9 +4,16 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
+import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.inference.exchange import Exchange
+from bombyx.errors import RequestError, envelope
+from gateway.inference.exchange import Exchange, new_request_id
+
+_BAD_REQUEST = (
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nx-should-retry: false\r\n"
+    b"x-request-id: %b\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b"
+)
 
 Handler = Callable[[Exchange], Awaitable[None]]
 
@@ -43,6 +50,12 @@ def hot_protocol(handlers: Mapping[bytes, Handler]) -> type[asyncio.Protocol]:
             else:
                 self.flow.pause_reading()
                 self.pipeline.appendleft((self.cycle, cast(Any, handler)))
+
+        def send_400_response(self, msg: str) -> None:
+            """What is no HTTP is refused in our shape too; nobody can say by whom it came."""
+            body = msgspec.json.encode(envelope(RequestError(msg.rstrip(".").lower())))
+            self.transport.write(_BAD_REQUEST % (new_request_id(), len(body), body))
+            self.transport.close()
 
         def resume_writing(self) -> None:
             """The client has read enough for more to be written."""

@@ -30,8 +30,18 @@ class GatewaySettings(RoleSettings):
     kept_answers_mb: _Megabytes = 256
     first_byte_stream_s: _Seconds = 120
     first_byte_whole_s: _Seconds = 600
+    idle_s: _Seconds = 120
+    """How long a worker may be silent in the middle of a stream."""
+    heartbeat_s: _Seconds = 15
+    """After how much silence a bare stream gets a comment that keeps connections open."""
     max_duration_s: _Seconds = 600
     settlement_grace_s: _Seconds = 900
     shutdown_grace_s: _Seconds = 30
+    queue_total: Annotated[int, Field(ge=1, le=1_000_000)] = 4096
+    """Requests that wait for a free worker, in one process."""
+    queue_per_account: Annotated[int, Field(ge=1, le=1_000_000)] = 256
+    queue_wait_s: _Seconds = 30
     max_links: Annotated[int, Field(ge=1, le=100_000)] = 4096
+    cors_origins: tuple[str, ...] = ("*",)
+    """Origins whose pages may call this gateway; `*` is all of them, none is `[]`."""
     metrics: bool = True

@@ -24,6 +24,7 @@ from bombyx.errors import BombyxError
 from bombyx.link.frames import LinkType
 from bombyx.settings import RoleSettings
 from bombyx.signing import Kind
+from gateway.accounts import endpoints as accounts
 from gateway.admin import endpoints as admin
 from gateway.app import INFERENCE_PATHS, LINK_PREFIX
 from gateway.directory import endpoints as directory
@@ -140,7 +141,7 @@ def test_every_flag_of_up_and_demo_is_documented() -> None:
 
 def routes() -> set[str]:
     found = {f"POST {path}" for path in INFERENCE_PATHS} | {f"WS {LINK_PREFIX}{{slot}}"}
-    for router in (admin.router, directory.router, receipts.router):
+    for router in (accounts.router, admin.router, directory.router, receipts.router):
         for route in router.routes:
             assert isinstance(route, APIRoute)
             path = route.path.replace(":path", "")

@@ -22,6 +22,7 @@ SUMMARIES = {
     "worker": "Run a worker: open sealed requests beside a model, and sign what was done.",
     "proxy": "Run the local sidecar: seal what any OpenAI SDK sends.",
     "keys": "Create and list API keys.",
+    "ledger": "Prove that the gateway's ledger is what workers signed.",
     "db": "Create, upgrade or check the gateway's database.",
     "policy": "Write and explain which workers may be sealed to.",
     "verify": "Verify workers' evidence, step by step.",

@@ -78,6 +78,8 @@ class Answer:
         self.chunks: list[bytes] = []
         self.size = 0
         self.received = 0
+        self.sent_at = self.first_at = 0.0
+        """Monotonic seconds, set by whoever dispatched it; 0 while there was no first byte."""
         self.readers: list[Reader] = []
         self._credited = 0
         self._dropped = 0

@@ -9,13 +9,15 @@ from collections.abc import Callable
 from functools import partial
 from hashlib import sha256
 from http import HTTPStatus
+from typing import Any
 
 import msgspec
 
-from bombyx.chat.allow_list import admit
 from bombyx.chat.body import RequestHead, encode_body, parse_body, request_head, write_output_limit
+from bombyx.chat.breaking import break_event
+from bombyx.chat.paths import CHAT_PATH
 from bombyx.chat.size import max_input_bound
-from bombyx.chat.sse import encode_event, error_event
+from bombyx.chat.surface import admit
 from bombyx.envelope.documents import ResponseHead
 from bombyx.envelope.header import Candidate, Header, hash_header
 from bombyx.envelope.plaintext import PlaintextHead, pack
@@ -25,23 +27,24 @@ from bombyx.errors import (
     BadAnswer,
     BombyxError,
     EngineFailed,
-    ModelNotFound,
     NoCandidate,
     Overloaded,
     RelayInterrupted,
     RemoteError,
     UnsupportedValue,
     WrongMediaType,
+    envelope,
 )
 from bombyx.money.cost import worst_case
 from bombyx.money.settlement import Claim
 from bombyx.signing import Kind
 from gateway.context import Context, unix_seconds
 from gateway.inference.answer import Answer, Phase
-from gateway.inference.dispatcher import Job, Target
 from gateway.inference.exchange import ClientGone, Exchange
+from gateway.inference.job import Job, Target
 from gateway.inference.passages import BarePassage
 from gateway.inference.retries import Retry, bind, retry_of
+from gateway.inference.router import Picked
 from gateway.inference.run import Run
 from gateway.inference.sealed import (
     RETRY_AFTER_MS,
@@ -49,7 +52,9 @@ from gateway.inference.sealed import (
     refuse_while_draining,
     with_receipt,
 )
+from gateway.inference.silence import Watch
 from gateway.inference.stream import Pipe
+from gateway.inference.use import begin_use, end_use
 from gateway.inference.wire import (
     NotRun,
     bearer,
@@ -57,7 +62,7 @@ from gateway.inference.wire import (
     respond_error,
     respond_unforeseen,
 )
-from gateway.workers.registry import Listed, Quote
+from gateway.routing.route import ROUTE_HEADER, Route, parse_route
 
 JSON_TYPE = b"application/json"
 MAX_WHOLE_BYTES = 64 * 2**20
@@ -77,10 +82,14 @@ async def serve_bare(context: Context, exchange: Exchange) -> None:
         raw = await exchange.read(limit=limit, budget=context.budget)
         size = len(raw)
         path = exchange.path
-        body = admit(path, parse_body(raw))
-        asked = request_head(path, body)
+        parsed = parse_body(raw)
+        body = admit(path, parsed)
+        asked = request_head(path, parsed)
+        await begin_use(context, key, asked.model, exchange)
         retry = retry_of(exchange, key.account, raw)
-        await _serve(context, _Request(key.account, path, body, asked, retry), exchange)
+        route = parse_route(exchange.header(ROUTE_HEADER))
+        request = _Request(key.account, path, raw, body, asked, retry, route)
+        await _serve(context, request, exchange)
     except ClientGone:
         return
     except AlreadyAnswered as error:
@@ -90,6 +99,7 @@ async def serve_bare(context: Context, exchange: Exchange) -> None:
     except Exception as error:  # noqa: BLE001 - a boundary: a bug here is answered in our shape too
         respond_unforeseen(exchange, error)
     finally:
+        end_use(exchange)
         context.budget.give(size)
 
 
@@ -99,13 +109,15 @@ def _check_type(exchange: Exchange) -> None:
 
 
 class _Request(msgspec.Struct, frozen=True):
-    """A bare request as parsed."""
+    """A bare request as it came and as its engine will get it."""
 
     account: str
     path: str
+    raw: bytes
     body: dict[str, object]
     asked: RequestHead
     retry: Retry | None
+    route: Route
 
 
 async def _serve(context: Context, request: _Request, exchange: Exchange) -> None:
@@ -114,10 +126,13 @@ async def _serve(context: Context, request: _Request, exchange: Exchange) -> Non
     tried: set[str] = set()
     failure: BombyxError = NoCandidate("no worker answered the request")
     for _ in range(MAX_ATTEMPTS):
-        job = _next_job(context, request, tried)
-        if job is None:
+        picked = _pick(context, request, tried)
+        if picked is None and tried:
             raise _shown(failure)
-        begun = await context.dispatcher.begin(job)
+        if picked is None:
+            picked = await _pick_in_turn(context, request, exchange)
+        tried.add(picked.listed.worker)
+        begun = await context.dispatcher.begin(_seal(context, request, picked), exchange)
         if request.retry is not None:
             await bind(context, request.retry, begun)
         run = begun.run
@@ -133,7 +148,7 @@ async def _serve(context: Context, request: _Request, exchange: Exchange) -> Non
             failure = error
         else:
             # From here on it is billed as signed: no other worker is asked.
-            await _respond(run, answer, request, exchange)
+            await _respond(context, run, answer, request, exchange)
             return
         finally:
             if not exchange.disconnected:
@@ -149,21 +164,37 @@ def _shown(failure: BombyxError) -> BombyxError:
     return failure
 
 
-def _next_job(context: Context, request: _Request, tried: set[str]) -> Job | None:
-    """Seal to the least loaded worker not tried yet; None when there is none left."""
-    serving = context.registry.serving(request.asked.model, unix_seconds())
-    if not serving:
-        raise ModelNotFound("no worker serves this model now", param="model")
-    left = [pair for pair in serving if pair[0].worker not in tried]
-    if not left:
-        return None
-    model = request.asked.model
-    listed, quote = min(left, key=lambda pair: pair[0].load(model))
-    tried.add(listed.worker)
-    return _seal(context, request, listed, quote)
+def _pick(context: Context, request: _Request, tried: set[str]) -> Picked | None:
+    """A free worker not tried yet; None when there is none left."""
+    asked = request.asked
+    return context.dispatcher.router.pick(
+        asked.model, route=request.route, tried=tried, max_output=asked.max_output
+    )
 
 
-def _seal(context: Context, request: _Request, listed: Listed, quote: Quote) -> Job:
+async def _pick_in_turn(context: Context, request: _Request, exchange: Exchange) -> Picked:
+    """The next one that comes free for this request."""
+    asked = request.asked
+    return await context.dispatcher.router.pick_in_turn(
+        request.account,
+        asked.model,
+        route=request.route,
+        max_output=asked.max_output,
+        exchange=exchange,
+    )
+
+
+def _seal(context: Context, request: _Request, picked: Picked) -> Job:
+    """To the one worker that was picked; gives its slot back where that fails."""
+    try:
+        return _sealed_to(context, request, picked)
+    except BaseException:
+        picked.listed.link.release(request.asked.model)
+        raise
+
+
+def _sealed_to(context: Context, request: _Request, picked: Picked) -> Job:
+    listed, quote = picked.listed, picked.quote
     settings, record, asked = context.settings, quote.record, request.asked
     max_output = asked.max_output or settings.default_max_output_tokens
     max_input = max_input_bound(
@@ -200,8 +231,7 @@ def _seal(context: Context, request: _Request, listed: Listed, quote: Quote) -> 
         )
     )
     session_key, keys = context.sessions.next_keys(listed)
-    body = encode_body(write_output_limit(request.body, max_output))
-    plain = pack(PlaintextHead(content_type="application/json"), body)
+    plain = pack(PlaintextHead(content_type="application/json"), _content(request, max_output))
     frames = seal_frames(keys.dek, hashed.h, plain)
     req_ct_hash = sha256(frames)
     c = commitment(keys.dek, hashed.h, req_ct_hash.digest())
@@ -229,10 +259,30 @@ def _seal(context: Context, request: _Request, listed: Listed, quote: Quote) -> 
         passage=lambda: BarePassage(hashed.h, listed.worker, keys.response_secret),
     )
     auth = context.keys.payer.sign(Kind.REQUEST, auth_document(c))
-    return Job(request.account, claim, hashed.raw, auth, frames, asked.stream, [target])
+    return Job(
+        request.account,
+        claim,
+        hashed.raw,
+        auth,
+        frames,
+        asked.stream,
+        [target],
+        request.route,
+        holds_slot=True,
+        told=picked.told,
+    )
 
 
-async def _respond(run: Run, answer: Answer, request: _Request, exchange: Exchange) -> None:
+def _content(request: _Request, max_output: int) -> bytes:
+    """What is sealed: other paths go as they came, since the worker answers in their form."""
+    if request.path != CHAT_PATH:
+        return request.raw
+    return encode_body(write_output_limit(request.body, max_output))
+
+
+async def _respond(
+    context: Context, run: Run, answer: Answer, request: _Request, exchange: Exchange
+) -> None:
     """Plain text to the client: as it comes for a stream, whole otherwise."""
     passage = answer.passage
     if not isinstance(passage, BarePassage) or passage.head is None or run.listed is None:
@@ -244,12 +294,19 @@ async def _respond(run: Run, answer: Answer, request: _Request, exchange: Exchan
         (b"x-bombyx-id", run.claim.id.encode()),
         (b"x-bombyx-worker", run.listed.worker.encode()),
     ]
+    if run.told:
+        headers.append((ROUTE_HEADER, run.told))
     consumed = partial(run.listed.link.consumed, answer)
     if request.asked.stream and status == HTTPStatus.OK:
         exchange.begin(status, [*headers, (b"cache-control", b"no-cache")])
-        rest = await Pipe(answer, exchange, consumed).run()
+        pipe = Pipe(answer, exchange, consumed)
+        watch = Watch(context.silence, pipe, exchange, run.listed, beats=True)
+        try:
+            rest = await pipe.run()
+        finally:
+            watch.stop()
         if rest is not None:
-            exchange.end(rest + _tail(answer, passage))
+            exchange.end(rest + _tail(answer, passage, request.path))
         return
     body = await _whole(answer, passage, exchange, consumed)
     exchange.begin(status, headers)
@@ -262,13 +319,21 @@ def _content_type(head: ResponseHead) -> bytes:
     return next(found, "application/json").encode()
 
 
-def _tail(answer: Answer, passage: BarePassage) -> bytes:
+def _tail(answer: Answer, passage: BarePassage, path: str) -> bytes:
     """Nothing after a whole answer; an error event after a broken one."""
     if passage.error is not None:
-        return encode_event(b'{"error":' + passage.error + b"}")
+        return break_event(path, _error_object(passage.error))
     if passage.ended:
         return b""
-    return error_event(answer.failure or RelayInterrupted("the answer broke off"))
+    error = answer.failure or RelayInterrupted("the answer broke off")
+    return break_event(path, envelope(error)["error"])
+
+
+def _error_object(raw: bytes) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(raw, type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return envelope(BadAnswer("the worker's error is no JSON object"))["error"]
 
 
 async def _whole(

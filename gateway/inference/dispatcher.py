@@ -6,11 +6,10 @@ attempt is recorded before it is dispatched, so the winner is always the last on
 
 import asyncio
 import os
-import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from bombyx.errors import (
@@ -25,46 +24,25 @@ from bombyx.errors import (
     NoCandidate,
     RemoteError,
 )
-from bombyx.link.documents import SignedRefusal
-from bombyx.link.open import Open, SessionKey, WrappedKey
-from bombyx.money.settlement import Attempt, Claim
+from bombyx.link.documents import SignedLost, SignedRefusal
+from bombyx.link.open import Open
+from bombyx.money.settlement import Attempt
 from bombyx.signing import Kind, verify
-from gateway.inference.alarms import Alarms
-from gateway.inference.answer import Answer, Passage, Phase
-from gateway.inference.choose import Choice, choose
+from gateway.inference.answer import Answer, Phase
+from gateway.inference.exchange import Exchange
+from gateway.inference.job import Job, Target
+from gateway.inference.router import Router
 from gateway.inference.run import Run, Runs
 from gateway.inference.wire import NotRun
 from gateway.metering.meter import Meter
 from gateway.metering.rows import Attempt as AttemptRow
-from gateway.metering.rows import Conflict, NewClaim, SettlementRow, StoredClaim
+from gateway.metering.rows import Conflict, NewClaim, Outcome, SettlementRow, StoredClaim
 from gateway.metering.ticket import NONCE_BYTES, Ticket, TicketBox
 from gateway.workers.desk import Desk
-from gateway.workers.registry import Listed, Quote
+from gateway.workers.registry import Listed
 
 LAST_WORD_SECONDS = 30.0
 """For the last statement of a worker whose client left."""
-
-
-class Target(Struct, frozen=True):
-    """A candidate that is linked here, with the offer that the header accepts from it."""
-
-    index: int
-    listed: Listed
-    quote: Quote
-    key: Callable[[], WrappedKey | SessionKey]
-    passage: Callable[[], Passage]
-
-
-class Job(Struct, frozen=True):
-    """A request as the dispatcher needs it; the same for sealed and bare."""
-
-    account: str
-    claim: Claim
-    header: bytes
-    auth: bytes
-    frames: bytes
-    stream: bool
-    targets: Sequence[Target]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,34 +75,44 @@ class Dispatcher:
         tickets: TicketBox,
         runs: Runs,
         timeouts: Timeouts,
+        router: Router,
         now: Callable[[], float],
         now_ms: Callable[[], int],
     ) -> None:
         self._now = now
+        self.router = router
         self._meter = meter
         self._desk = desk
         self._tickets = tickets
         self._runs = runs
         self._timeouts = timeouts
         self._now_ms = now_ms
-        self.alarms = Alarms()
+        self.alarms = router.room.alarms
 
-    async def begin(self, job: Job) -> Begun:
-        """Claim a request; nothing has gone to a worker when this returns.
+    async def begin(self, job: Job, exchange: Exchange) -> Begun:
+        """Find a free worker and claim; nothing has gone to a worker when this returns.
 
-        Raises `InsufficientQuota`, `InProgress`, `AlreadyAnswered`, `CommitmentConflict` or
-        `NoCandidate`.
+        Raises `InsufficientQuota`, `InProgress`, `AlreadyAnswered`, `CommitmentConflict`,
+        `NoCandidate` or, where it had to wait, what `WaitingRoom.wait` raises.
         """
-        target = self._pick(job.targets)
-        if target is None:
-            raise NoCandidate("none of the chosen workers is linked: fetch the directory again")
-        deadline_ms = self._now_ms() + (self._timeouts.duration + self._timeouts.grace) * 1000
-        run = Run(job.account, replace(job.claim, deadline_ms=deadline_ms))
+        run = Run(job.account, job.claim)
+        run.told = job.told
         self._runs.add(run)
-        attempt = self._attempt(run, target, 1)
+        target = job.targets[0] if job.holds_slot else None
         try:
-            await self._claim(run, job, attempt)
+            if target is None:
+                target = self.router.another(run, job, job.targets, only_free=True)
+            if target is None:
+                target = await self.router.in_turn(run, job, exchange)
+            limits = self._timeouts
+            deadline_ms = self._now_ms() + (limits.duration + limits.grace) * 1000
+            run.claim = replace(run.claim, deadline_ms=deadline_ms)
+            run.key = exchange.key if exchange.entry is not None else ""
+            attempt = self._attempt(run, target, 1)
+            await self._claim(run, job, attempt, exchange)
         except BaseException as error:
+            if target is not None:
+                target.listed.link.release(run.claim.model)
             self._runs.remove(run)
             if isinstance(error, BombyxError):
                 run.decide(error)
@@ -132,8 +120,11 @@ class Dispatcher:
             raise
         return Begun(run, job, target, attempt)
 
-    async def _claim(self, run: Run, job: Job, attempt: Attempt) -> None:
-        claim = run.claim
+    async def _claim(self, run: Run, job: Job, attempt: Attempt, exchange: Exchange) -> None:
+        claim, grip = run.claim, None
+        if exchange.entry is not None:
+            most = claim.max_input_tokens + claim.max_output_tokens
+            grip = await exchange.entry.reserve(tokens=most, nano=claim.reserve)
         result = await self._meter.claim(
             NewClaim(
                 c=bytes.fromhex(claim.c),
@@ -151,13 +142,17 @@ class Dispatcher:
                 worker=attempt.worker,
                 ticket=attempt.ticket,
                 offer=attempt.offer,
-            )
+                key=exchange.key,
+                rationed=grip is not None and grip.rationed,
+            ),
+            grip,
         )
         if isinstance(result, Conflict):
             raise earlier(result.stored, job.account, bytes.fromhex(claim.h))
 
     def abandon(self, begun: Begun) -> None:
         """A claimed request is not dispatched after all: settle it for nothing."""
+        begun.target.listed.link.release(begun.run.claim.model)
         self._give_up(begun.run)
 
     async def answer(self, begun: Begun) -> Answer:
@@ -179,7 +174,10 @@ class Dispatcher:
         proven = True
         while True:
             answer = self._dispatch(run, job, target, attempt)
-            await self._first_byte(answer, target.listed, job)
+            try:
+                await self._first_byte(answer, target.listed, job)
+            finally:
+                self.router.hears(target.listed, answer, streamed=job.stream)
             if answer.answered or answer.statement is not None:
                 return answer
             proven &= self._refused(run, answer, target.listed)
@@ -187,14 +185,18 @@ class Dispatcher:
             if proven and refusal is not None and refusal.refusal.fault == "client":
                 self._give_up(run)
                 raise _not_run(run, refusal)
-            following = self._pick(left) if run.readers else None
+            following = self.router.another(run, job, left) if run.readers else None
             if following is None:
-                self._give_up(run)
-                raise self._nobody(run, answer, proven=proven)
+                settled = self._give_up(run)
+                raise await self._nobody(run, answer, settled, proven=proven)
             target = following
             left.remove(target)
             attempt = self._attempt(run, target, attempt.number + 1)
-            await self._retarget(run, attempt)
+            try:
+                await self._retarget(run, attempt)
+            except BaseException:
+                target.listed.link.release(run.claim.model)
+                raise
 
     async def _retarget(self, run: Run, attempt: Attempt) -> None:
         """Put the next attempt on record; raises when it must not be dispatched."""
@@ -216,6 +218,7 @@ class Dispatcher:
             c=claim.c,
             deadline=claim.deadline_ms // 1000,
             attempt=number,
+            key=run.key or UNSET,
         )
         attempt = Attempt(
             number=number,
@@ -230,7 +233,8 @@ class Dispatcher:
         return attempt
 
     def _dispatch(self, run: Run, job: Job, target: Target, attempt: Attempt) -> Answer:
-        answer = Answer(target.passage(), lambda over: self._over(run, target.listed, over))
+        answer = Answer(target.passage(), lambda over: self._over(run, job, target.listed, over))
+        self.router.asks(target.listed, answer, streamed=job.stream)
         run.answer, run.listed = answer, target.listed
         request = Open(
             deadline=run.claim.deadline_ms // 1000,
@@ -293,11 +297,12 @@ class Dispatcher:
             listed.link.reset(answer, "deadline")
             answer.on_over(EngineTimeout("the worker did not end its answer in time"))
 
-    def _over(self, run: Run, listed: Listed, answer: Answer) -> None:
-        """An attempt is over: hand its statement to the desk."""
+    def _over(self, run: Run, job: Job, listed: Listed, answer: Answer) -> None:
+        """An attempt is over: hand its statement to the desk, and learn from it."""
         if isinstance(answer.failure, BadAnswer):
             listed.link.reset(answer, "bad_answer")
-        self._desk.attempt_over(run.claim, listed, answer)
+        tokens = self._desk.attempt_over(run.claim, listed, answer)
+        self.router.note(listed, answer, tokens=tokens, streamed=job.stream, left=run.readers <= 0)
 
     def _refused(self, run: Run, answer: Answer, listed: Listed) -> bool:
         """Whether the attempt left a signed proof that nothing ran."""
@@ -316,30 +321,19 @@ class Dispatcher:
         run.refusals.append(signed)
         return True
 
-    def _nobody(self, run: Run, answer: Answer, *, proven: bool) -> BombyxError:
-        if proven and run.refusals:
-            return _not_run(run, run.refusals[-1])
-        return answer.failure or RemoteError("no worker answered the request")
+    async def _nobody(
+        self, run: Run, answer: Answer, settled: "asyncio.Future[Outcome]", *, proven: bool
+    ) -> BombyxError:
+        if not (proven and run.refusals):
+            return answer.failure or RemoteError("no worker answered the request")
+        # A bare client cannot seal anew: it needs no note, and the next worker need not wait.
+        lost = await self._desk.waive(settled) if run.claim.tier == "sealed" else None
+        return _not_run(run, run.refusals[-1], lost)
 
-    def _give_up(self, run: Run) -> None:
+    def _give_up(self, run: Run) -> "asyncio.Future[Outcome]":
         """Nobody answers: settle for nothing, so that the reserve is free again."""
         self._runs.remove(run)
-        self._desk.settle_nothing(SettlementRow(bytes.fromhex(run.claim.c)))
-
-    def _pick(self, targets: Sequence[Target]) -> Target | None:
-        """A linked target by load."""
-        choices = [
-            Choice(
-                index=position,
-                running=target.listed.running(target.quote.offer.model),
-                waiting=target.listed.waiting(target.quote.offer.model),
-                slots=target.listed.slots(target.quote.offer.model),
-            )
-            for position, target in enumerate(targets)
-            if target.listed.link.open_for_requests
-        ]
-        choice = choose(choices, secrets.randbelow)
-        return targets[choice.index] if choice is not None else None
+        return self._desk.settle_nothing(SettlementRow(bytes.fromhex(run.claim.c)))
 
 
 def earlier(stored: StoredClaim, account: str, h: bytes) -> BombyxError:
@@ -357,8 +351,8 @@ def _attempt_row(c: str, attempt: Attempt) -> AttemptRow:
     )
 
 
-def _not_run(run: Run, refusal: SignedRefusal) -> NotRun:
-    """The client's error for signed refusals: 400 when it is at fault, else 422."""
+def _not_run(run: Run, refusal: SignedRefusal, lost: SignedLost | None = None) -> NotRun:
+    """The client's error for signed refusals: 400 when it is at fault, else 422 with a note."""
     at_fault = refusal.refusal.fault == "client"
     message = refusal.message if isinstance(refusal.message, str) else "the worker refused"
     return NotRun(
@@ -366,4 +360,5 @@ def _not_run(run: Run, refusal: SignedRefusal) -> NotRun:
         refusals=list(run.refusals),
         code=refusal.refusal.code if at_fault else NoCandidate.code,
         status=400 if at_fault else 422,
+        lost=lost,
     )

@@ -1,4 +1,4 @@
-"""One request to a hot path and its answer, straight on uvicorn's HTTP/1.1 protocol (DESIGN 11).
+"""One request to a hot path and its answer, straight on uvicorn's HTTP/1.1 protocol (ADR 7).
 
 ASGI hands every piece of an answer through a dictionary, a coroutine and a table of headers; for
 one streamed token that cost more than all the rest of the gateway. Parsing, pipelining, keep-alive
@@ -8,6 +8,7 @@ and shutdown stay uvicorn's: it treats an exchange as one of its own request cyc
 import asyncio
 import os
 import re
+import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Protocol, TypeAlias
@@ -15,6 +16,7 @@ from typing import Protocol, TypeAlias
 import structlog
 
 from bombyx.errors import Overloaded, RequestTimeout, TooLarge
+from gateway.metering.rations import Entry, Ration
 
 BODY_TIMEOUT_SECONDS = 60.0
 """How long a body may take in all: slow writers hold memory."""
@@ -80,14 +82,19 @@ class Exchange:
         "_on_end",
         "_on_gone",
         "_reader",
+        "_since",
         "_transport",
         "body",
         "disconnected",
+        "entry",
+        "extra",
         "headers",
         "keep_alive",
+        "key",
         "more_body",
         "on_room",
         "path",
+        "ration",
         "request_id",
         "response_complete",
     )
@@ -112,6 +119,14 @@ class Exchange:
         self.response_complete = False
         self.keep_alive = keep_alive
         self.on_room: Callable[[], None] = _nothing
+        self.key = ""
+        """Id of the API key that asks."""
+        self.entry: Entry | None = None
+        self.ration: Ration | None = None
+        """Of a key that has limits."""
+        self.extra = b""
+        """Header lines that every answer has, each with its end."""
+        self._since = time.monotonic()
         self._transport = transport
         self._flow = flow
         self._expects_continue = expects_continue
@@ -229,7 +244,9 @@ class Exchange:
         if _UNSAFE.search(b"".join([value for _, value in named])):
             raise ValueError("a header's value holds what no header may hold")
         lines = [name + b": " + value + b"\r\n" for name, value in named]
-        self._head = _STATUS_LINES[status] + b"".join(lines)
+        took = b"openai-processing-ms: %d\r\n" % (1000 * (time.monotonic() - self._since))
+        told = self.ration.headers() if self.ration is not None else b""
+        self._head = b"".join([_STATUS_LINES[status], *lines, self.extra, took, told])
 
     def write(self, data: bytes) -> None:
         """One piece of an answer that goes on; never empty."""

@@ -30,19 +30,25 @@ class Run:
         "claim",
         "ended_at",
         "failure",
+        "key",
         "listed",
         "readers",
         "refusals",
+        "told",
     )
 
     def __init__(self, account: str, claim: Claim) -> None:
         self.account = account
         self.claim = claim
+        self.key = ""
+        """The API key, where it has limits."""
         self.answer: Answer | None = None
         self.listed: Listed | None = None
         self.refusals: list[SignedRefusal] = []
         self.readers = 1
         self.ended_at: float | None = None
+        self.told = b""
+        """Why it went where it did, for a client that asked."""
         self.failure: BombyxError | None = None
         self._decided = False
         self._waiters: list[asyncio.Future[None]] = []

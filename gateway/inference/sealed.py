@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from hashlib import sha256
 
-from bombyx.envelope.header import Candidate, HashedHeader, check_issued_at
+from bombyx.envelope.header import MAX_SKEW_SECONDS, Candidate, HashedHeader, check_issued_at
 from bombyx.envelope.request import RequestHead, parse_request
 from bombyx.errors import (
     AlreadyAnswered,
@@ -19,18 +19,20 @@ from bombyx.errors import (
     WrongGateway,
 )
 from bombyx.link.open import WrappedKey
-from bombyx.money.settlement import Claim
-from bombyx.units import Nano
 from gateway.context import Context, unix_seconds
 from gateway.inference.answer import Answer, Phase
-from gateway.inference.dispatcher import Job, Target, earlier
 from gateway.inference.exchange import ClientGone, Exchange
+from gateway.inference.job import Job, Target
 from gateway.inference.passages import SealedPassage
 from gateway.inference.relay_note import note_frame
 from gateway.inference.run import Kept, Run
+from gateway.inference.silence import Watch
 from gateway.inference.stream import Pipe
+from gateway.inference.use import begin_use, end_use
+from gateway.inference.waiver import claim_of, waive
 from gateway.inference.wire import bearer, respond_error, respond_unforeseen
-from gateway.metering.rows import Disposition
+from gateway.metering.rows import Disposition, StoredKey
+from gateway.routing.route import ROUTE_HEADER, Route, parse_route
 
 SEALED_TYPE = b"application/vnd.bombyx.sealed"
 STREAM_TYPE = b"application/vnd.bombyx.sealed-stream"
@@ -53,7 +55,7 @@ async def serve_sealed(context: Context, exchange: Exchange) -> None:
         size = len(body)
         head, frames = parse_request(body)
         check_header(context, head.header, exchange.path)
-        await _run_or_join(context, head, frames, account=key.account, exchange=exchange)
+        await _run_or_join(context, head, frames, key=key, exchange=exchange)
     except ClientGone:
         return
     except BombyxError as error:
@@ -61,18 +63,20 @@ async def serve_sealed(context: Context, exchange: Exchange) -> None:
     except Exception as error:  # noqa: BLE001 - a boundary: a bug here is answered in our shape too
         respond_unforeseen(exchange, error)
     finally:
+        end_use(exchange)
         context.budget.give(size)
 
 
 async def _run_or_join(
-    context: Context, head: RequestHead, frames: bytes, *, account: str, exchange: Exchange
+    context: Context, head: RequestHead, frames: bytes, *, key: StoredKey, exchange: Exchange
 ) -> None:
     """One run for a commitment, however often and at once its bytes come."""
-    c = head.c.hex()
+    c, account = head.c.hex(), key.account
     running = context.runs.get(c)
     if running is None:
         check_issued_at(head.header.header.issued_at, unix_seconds())
         await context.payers.check(head.header.header.payer, account)
+        await begin_use(context, key, head.header.header.model, exchange)
         running = context.runs.get(c)  # another connection may have come meanwhile
     if running is not None:
         if (running.account, running.h) != (account, head.header.h.hex()):
@@ -80,18 +84,18 @@ async def _run_or_join(
         if isinstance(running, Kept):
             _repeat(running, exchange)
         else:
-            await _join(context, running, exchange)
+            await _share(context, running, exchange)
         return
     refuse_while_draining(context)
     try:
-        check_fee(context, head.header)
-        await _serve(context, sealed_job(context, head, frames, account), exchange)
-    except (NoCandidate, WrongFee):
-        # A client seals anew after these, so they must not hide that the request ran before.
-        stored = (await context.store.find_claims([head.c])).get(head.c)
-        if stored is None:
-            raise
-        raise await with_receipt(context, earlier(stored, account, head.header.h)) from None
+        try:
+            check_fee(context, head.header)
+            route = parse_route(exchange.header(ROUTE_HEADER))
+            job = sealed_job(context, head, frames, account=account, route=route)
+            await _serve(context, job, exchange)
+        except (NoCandidate, WrongFee) as refused:
+            # A client seals anew after these, so they must not hide that the request ran before.
+            raise await waive(context, head, frames, account=account, refused=refused) from None
     except AlreadyAnswered as error:
         raise await with_receipt(context, error) from None
 
@@ -113,18 +117,29 @@ def refuse_while_draining(context: Context) -> None:
 
 async def _serve(context: Context, job: Job, exchange: Exchange) -> None:
     dispatcher = context.dispatcher
-    begun = await dispatcher.begin(job)
+    begun = await dispatcher.begin(job, exchange)
     run = begun.run
     exchange.watch(partial(leave, run))
     try:
         if run.readers:
-            await _stream(run, await dispatcher.answer(begun), exchange)
+            await _stream(context, run, await dispatcher.answer(begun), exchange)
         else:
             dispatcher.abandon(begun)
     finally:
         if not exchange.disconnected:
             run.readers -= 1
         dispatcher.finish(run)
+
+
+async def _share(context: Context, run: Run, exchange: Exchange) -> None:
+    """Join a run; where it waited in vain for a worker, join what then writes its note."""
+    try:
+        await _join(context, run, exchange)
+    except NoCandidate:
+        closing = context.runs.get(run.claim.c)
+        if not isinstance(closing, Run):
+            raise InProgress("the same request was just given up: ask for its receipt") from None
+        await _join(context, closing, exchange)
 
 
 async def _join(context: Context, run: Run, exchange: Exchange) -> None:
@@ -134,7 +149,7 @@ async def _join(context: Context, run: Run, exchange: Exchange) -> None:
     run.readers += 1
     exchange.watch(partial(leave, run))
     try:
-        await _stream(run, await run.decided(), exchange)
+        await _stream(context, run, await run.decided(), exchange)
     finally:
         if not exchange.disconnected:
             run.readers -= 1
@@ -147,20 +162,27 @@ def _repeat(kept: Kept, exchange: Exchange) -> None:
     exchange.end(b"".join(kept.body))
 
 
-async def _stream(run: Run, answer: Answer, exchange: Exchange) -> None:
+async def _stream(context: Context, run: Run, answer: Answer, exchange: Exchange) -> None:
     """Frames to one client; a broken answer ends with a note, never with a bare close."""
     listed = run.listed
     if listed is None or not answer.answered:
         raise answer.failure or RelayInterrupted("the worker gave the request up")
-    _begin(exchange, id=run.claim.id, worker=listed.worker)
+    _begin(exchange, id=run.claim.id, worker=listed.worker, told=run.told)
     consumed: Callable[[int], None] = partial(listed.link.consumed, answer)
-    rest = await Pipe(answer, exchange, consumed).run()
+    pipe = Pipe(answer, exchange, consumed)
+    watch = Watch(context.silence, pipe, exchange, listed, beats=False)
+    try:
+        rest = await pipe.run()
+    finally:
+        watch.stop()
     if rest is not None:
         exchange.end(rest if answer.passage.ended else rest + note_frame(answer.failure))
 
 
-def _begin(exchange: Exchange, *, id: str, worker: str) -> None:  # noqa: A002 - SPEC
-    named = ((b"x-bombyx-id", id.encode()), (b"x-bombyx-worker", worker.encode()))
+def _begin(exchange: Exchange, *, id: str, worker: str, told: bytes = b"") -> None:  # noqa: A002 - SPEC
+    named = [(b"x-bombyx-id", id.encode()), (b"x-bombyx-worker", worker.encode())]
+    if told:
+        named.append((ROUTE_HEADER, told))
     exchange.begin(200, [*_STREAM_HEADERS, *named])
 
 
@@ -193,25 +215,11 @@ def check_fee(context: Context, header: HashedHeader) -> None:
         )
 
 
-def sealed_job(context: Context, head: RequestHead, frames: bytes, account: str) -> Job:
+def sealed_job(
+    context: Context, head: RequestHead, frames: bytes, *, account: str, route: Route
+) -> Job:
     """What the dispatcher needs; raises `NoCandidate` when no candidate is linked here."""
     header = head.header.header
-    claim = Claim(
-        c=head.c.hex(),
-        h=head.header.h.hex(),
-        id=header.id,
-        payer=header.payer,
-        gateway=header.gateway,
-        tier=header.tier,
-        model=header.model,
-        fee_bps=header.fee_bps,
-        reserve=Nano(int(header.max_cost_nano)),
-        max_input_tokens=header.max_input_tokens,
-        max_output_tokens=header.max_output_tokens,
-        req_ct_hash=sha256(frames).hexdigest(),
-        deadline_ms=0,
-        attempts=(),
-    )
     targets = [
         target
         for index, candidate in enumerate(header.candidates)
@@ -219,7 +227,19 @@ def sealed_job(context: Context, head: RequestHead, frames: bytes, account: str)
     ]
     if not targets:
         raise NoCandidate("none of the chosen workers is linked: fetch the directory again")
-    return Job(account, claim, head.header.raw, head.auth, frames, header.stream, targets)
+    shard = header.cache_shard if isinstance(header.cache_shard, str) else ""
+    return Job(
+        account,
+        claim_of(head, frames),
+        head.header.raw,
+        head.auth,
+        frames,
+        header.stream,
+        targets,
+        route,
+        sha256(bytes.fromhex(header.payer) + shard.encode()).digest() if shard else b"",
+        header.issued_at + MAX_SKEW_SECONDS,
+    )
 
 
 def _target(context: Context, head: RequestHead, index: int, candidate: Candidate) -> Target | None:

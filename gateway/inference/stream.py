@@ -20,6 +20,11 @@ class Pipe:
         self._done: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
 
     @property
+    def answer(self) -> Answer:
+        """What it moves."""
+        return self._answer
+
+    @property
     def at(self) -> int:
         """How many chunks the client has taken."""
         return self._at

@@ -1,12 +1,12 @@
 """What requests say in their headers, and errors in the shape that OpenAI's SDKs read."""
 
-from http import HTTPStatus
 from typing import Any
 
 import msgspec
 import structlog
 
 from bombyx.errors import BombyxError, RequestError, Unauthenticated, envelope
+from bombyx.link.documents import SignedLost, SignedRefusal
 from gateway.inference.exchange import Exchange, HeaderPairs, header_of
 
 MAX_KEY_BYTES = 256
@@ -20,8 +20,13 @@ def media_type(headers: HeaderPairs) -> bytes:
 
 
 def bearer(headers: HeaderPairs) -> str:
-    """The API key of a request; raises `Unauthenticated`."""
+    """The API key of a request, as a bearer or as Anthropic's SDKs send it.
+
+    Raises `Unauthenticated`.
+    """
     value = header_of(headers, b"authorization")
+    if not value and (key := header_of(headers, b"x-api-key")):
+        value = b"bearer " + key
     if not value[:7].lower() == b"bearer " or len(value) > MAX_KEY_BYTES:
         raise Unauthenticated("send your API key as `Authorization: Bearer KEY`")
     return value[7:].strip().decode("latin-1")
@@ -45,8 +50,6 @@ def error_answer(error: BombyxError) -> tuple[list[tuple[bytes, bytes]], bytes]:
     document: dict[str, Any] = {**envelope(error)}
     content_type = b"application/json"
     refusals = getattr(error, "refusals", None)
-    if refusals is None and error.status == HTTPStatus.UNPROCESSABLE_ENTITY:
-        refusals = []  # nothing was dispatched: the client may seal anew (SPEC 14.3)
     if refusals is not None:
         content_type = b"application/problem+json"
         document |= {
@@ -57,6 +60,9 @@ def error_answer(error: BombyxError) -> tuple[list[tuple[bytes, bytes]], bytes]:
             "code": error.code,
             "refusals": refusals,
         }
+    lost = getattr(error, "lost", None)
+    if lost is not None:
+        document["lost"] = lost
     receipt = getattr(error, "receipt", None)
     if receipt is not None:
         document["receipt"] = msgspec.Raw(receipt)
@@ -79,13 +85,26 @@ def respond_unforeseen(exchange: Exchange, error: Exception) -> None:
 
 
 class NotRun(RequestError):
-    """Raised when no worker runs a request; carries the signed refusals that prove it."""
+    """Raised when no worker runs a request; carries what proves it.
+
+    That are signed refusals and, where the client may seal anew, our note that nothing is billed.
+    """
 
     status = 422
     code = "not_run"
 
-    def __init__(self, message: str, *, refusals: list[Any], code: str, status: int) -> None:
-        super().__init__(message)
+    def __init__(
+        self,
+        message: str,
+        *,
+        refusals: list[SignedRefusal],
+        code: str,
+        status: int,
+        lost: SignedLost | None = None,
+        param: str | None = None,
+    ) -> None:
+        super().__init__(message, param=param)
         self.refusals = refusals
+        self.lost = lost
         self.code = code  # type: ignore[misc]  # the refusal's code, not the class's
         self.status = status  # type: ignore[misc]

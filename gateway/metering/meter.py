@@ -12,16 +12,18 @@ from typing import TypeAlias
 import msgspec
 import structlog
 
-from bombyx.errors import Overloaded, StoreBusy
+from bombyx.errors import BombyxError, Overloaded, StoreBusy
 from gateway.metering.batching import GroupCommit
 from gateway.metering.clock import Clock
 from gateway.metering.membership import Membership, Timing
 from gateway.metering.port import Store
 from gateway.metering.purses import MAX_EPOCHS, Purses
+from gateway.metering.rations import Grip, Rations
 from gateway.metering.rows import (
     Attempt,
     Claimed,
     Conflict,
+    Disposition,
     Expired,
     Fenced,
     NewClaim,
@@ -30,6 +32,7 @@ from gateway.metering.rows import (
     SettlementRow,
     Shortage,
     StoredClaim,
+    TokenUsage,
     VerdictRow,
 )
 
@@ -45,6 +48,7 @@ DeadlineHook: TypeAlias = Callable[[StoredClaim], SettlementRow]
 class _Reserved:
     claim: NewClaim
     epoch: int
+    grip: Grip | None = None
     abandoned: bool = False
     """Whoever asked is gone: settle it at nothing once it is claimed."""
 
@@ -54,6 +58,7 @@ class _Held(msgspec.Struct, frozen=True, gc=False):
     epoch: int
     reserve: int
     deadline: int
+    grip: Grip | None = None
 
 
 class Meter:
@@ -72,6 +77,8 @@ class Meter:
         self._on_deadline = on_deadline
         self._members = Membership(store, clock=clock, timing=self._timing, on_epoch=self._forget)
         self._purses = Purses(store, self._members, clock=clock, timing=self._timing)
+        self.rations = Rations(store, self._members, clock=clock, timing=self._timing)
+        """What limited keys may still use here."""
         self._held: dict[bytes, _Held] = {}
         self._uncertain: set[bytes] = set()
         self._loops: list[asyncio.Task[None]] = []
@@ -96,7 +103,7 @@ class Meter:
         await self._members.start(slot, link_url)
         for seconds, step in (
             (self._timing.renew_s, self._members.renew),
-            (self._timing.recall_s, self._purses.honour_recalls),
+            (self._timing.recall_s, self.honour_recalls),
             (self._timing.reap_s, self.reap),
         ):
             self._loops.append(asyncio.create_task(_every(seconds, step)))
@@ -116,15 +123,15 @@ class Meter:
 
     # --- Requests ---
 
-    async def claim(self, new: NewClaim) -> Claimed | Conflict:
+    async def claim(self, new: NewClaim, grip: Grip | None = None) -> Claimed | Conflict:
         """Reserve and commit; only after `Claimed` may the request go to its worker.
 
         Raises `InsufficientQuota`, `Overloaded`, `StoreBusy`. A claim whose caller was cancelled
-        meanwhile is settled at nothing.
+        meanwhile is settled at nothing. `grip` is what the key's limits lent it: settled with it.
         """
         for _ in range(MAX_EPOCHS):
-            epoch = await self._purses.reserve(new.account, new.reserve)
-            reserved = _Reserved(new, epoch)
+            epoch = await self._reserve(new, grip)
+            reserved = _Reserved(new, epoch, grip)
             future = self._claims.submit(reserved)
             try:
                 answer = await future
@@ -135,6 +142,18 @@ class Meter:
             if not isinstance(answer, Fenced):
                 return answer
         raise Overloaded("this gateway lost its slot; try again")
+
+    async def _reserve(self, new: NewClaim, grip: Grip | None) -> int:
+        try:
+            epoch = await self._purses.reserve(new.account, new.reserve)
+            if grip is not None and grip.rationed and grip.epoch != epoch:
+                self._purses.refund(new.account, epoch=epoch, amount=new.reserve)
+                raise Overloaded("this gateway lost its leases; try again")
+        except BombyxError:
+            if grip is not None:
+                grip.cancel()
+            raise
+        return epoch
 
     async def retarget(self, attempt: Attempt) -> bool:
         """Record a further attempt before it is dispatched; False when the claim is settled."""
@@ -155,6 +174,8 @@ class Meter:
         held = self._held.get(claim.c)
         mine = held is not None and held.epoch == self._members.epoch
         owner = (self._members.slot, self._members.epoch) if mine else None
+        if held is not None and held.grip is not None:
+            claim = msgspec.structs.replace(claim, rationed=held.grip.rationed)
         (answer,) = await self._store.restore([RestoredClaim(claim, attempts, owner)])
         return answer
 
@@ -167,6 +188,7 @@ class Meter:
     async def honour_recalls(self) -> None:
         """Give back what others need."""
         await self._purses.honour_recalls()
+        await self.rations.honour_recalls()
 
     async def reap(self) -> None:
         """Take the leases of the dead, settle what is overdue, release what others settled."""
@@ -217,11 +239,13 @@ class Meter:
             answer = Claimed(new.c)
         self._uncertain.discard(new.c)
         if isinstance(answer, Claimed):
-            self._held[new.c] = _Held(new.account, one.epoch, new.reserve, new.deadline)
+            self._held[new.c] = _Held(new.account, one.epoch, new.reserve, new.deadline, one.grip)
             if one.abandoned:
                 self.settle(SettlementRow(new.c))
         elif isinstance(answer, Conflict):
             self._purses.refund(new.account, epoch=one.epoch, amount=new.reserve)
+            if one.grip is not None:
+                one.grip.cancel()
         return answer
 
     def _is_ours(self, one: _Reserved, stored: StoredClaim) -> bool:
@@ -232,16 +256,20 @@ class Meter:
 
     async def _commit_settlements(self, batch: Sequence[SettlementRow]) -> list[Outcome]:
         outcomes = await self._store.settle(batch)
-        for outcome in outcomes:
-            self._release(outcome.c, outcome.charge)
+        for row, outcome in zip(batch, outcomes, strict=True):
+            ours = row.statement is None or outcome.disposition is Disposition.BILLED
+            self._release(outcome.c, outcome.charge, row.tokens if ours else None)
         return outcomes
 
-    def _release(self, c: bytes, charge: int | None) -> None:
+    def _release(self, c: bytes, charge: int | None, tokens: TokenUsage | None = None) -> None:
         if charge is None:
             return
         held = self._held.pop(c, None)
         if held is not None:
             self._purses.settle(held.account, epoch=held.epoch, reserve=held.reserve, charge=charge)
+            if held.grip is not None:
+                # Prompt and completion: cached and reasoning tokens lie within them.
+                held.grip.settle(charge, None if tokens is None else tokens[0] + tokens[2])
 
     def _abandon(self, future: "asyncio.Future[Claimed | Conflict | Fenced]") -> None:
         """Settle what was claimed just before its caller was cancelled."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from gateway.metering.rows import (
+    Amounts,
     Attempt,
     Claimed,
     Conflict,
@@ -19,6 +20,7 @@ from gateway.metering.rows import (
     NewClaim,
     Outcome,
     Process,
+    Rationed,
     RestoredClaim,
     RetryKey,
     SettlementRow,
@@ -90,6 +92,30 @@ class Leases(Protocol):
 
     async def recalls(self, slot: int, epoch: int) -> list[str]:
         """Accounts of our leases that another process ran short of."""
+        ...
+
+
+class Allowances(Protocol):
+    """What keys may use, lent to processes as money is (SPEC 5.7)."""
+
+    async def ration(
+        self, key: str, slot: int, *, epoch: int, needs: Amounts, processes: int
+    ) -> Rationed | Fenced:
+        """Enlarge a key's allowances, all or none; a shortage asks others to return theirs."""
+        ...
+
+    async def return_allowance(
+        self, key: str, slot: int, *, kind: str, term: int, amount: int
+    ) -> None:
+        """Return what is free of an allowance; nothing where its term is over."""
+        ...
+
+    async def key_recalls(self, slot: int) -> list[str]:
+        """Keys of our allowances that another process ran short of."""
+        ...
+
+    async def spent(self, key: str, since_day: int) -> int:
+        """Nano that a key was billed since a day, with open reserves that no allowance covers."""
         ...
 
 
@@ -196,7 +222,7 @@ class Audit(Protocol):
         ...
 
 
-class Store(Processes, Leases, Claims, Credentials, Audit, Protocol):
+class Store(Processes, Leases, Allowances, Claims, Credentials, Audit, Protocol):
     """The whole of it."""
 
     async def close(self) -> None:

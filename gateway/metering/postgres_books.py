@@ -11,7 +11,9 @@ from gateway.metering import postgres_sql as sql
 from gateway.metering import queries
 from gateway.metering.port import ORPHAN_SLOT, grant_size
 from gateway.metering.queries import for_postgres, stored_claim
+from gateway.metering.rationing import Asked, plan_ration, unlimited
 from gateway.metering.rows import (
+    Amounts,
     Claimed,
     Conflict,
     Disposition,
@@ -19,6 +21,7 @@ from gateway.metering.rows import (
     Fenced,
     Granted,
     Outcome,
+    Rationed,
     RestoredClaim,
     SettlementRow,
     Shortage,
@@ -60,9 +63,39 @@ async def grant(
     return Granted(amount)
 
 
+async def ration(
+    connection: Any, key: str, slot: int, *, epoch: int, needs: Amounts, processes: int
+) -> Rationed | Fenced:
+    """Enlarge a key's allowances.
+
+    What is held is read before what was spent: a settlement in between, which moves one to the
+    other, then counts twice for a moment and never not at all.
+    """
+    if await connection.fetchval(sql.FENCE, slot, epoch) is None:
+        return Fenced()
+    limits = await connection.fetchrow(sql.LOCK_LIMITS, key)
+    now = await connection.fetchval(for_postgres(queries.CLOCK))
+    asked = Asked(slot, epoch, needs, processes, now)
+    if limits is None:
+        return unlimited(asked)
+    held = await connection.fetch(queries.HELD, key, asked.minute)
+    spent = 0
+    if limits[3] is not None:
+        spent = await connection.fetchval(queries.SPENT, key, asked.month_day)
+    plan = plan_ration(asked, tuple(limits), [tuple(row) for row in held], spent)
+    for kind, term, amount in plan.grants:
+        await connection.execute(queries.GRANT_ALLOWANCE, key, kind, slot, term, amount)
+    if plan.grants:
+        await connection.execute(queries.CLEAR_KEY_RECALL, key)
+    if plan.recall:
+        await connection.execute(queries.SET_KEY_RECALL, key)
+    return plan.answer
+
+
 async def take_leases(connection: Any, slots: Sequence[int]) -> int:
     """Delete the leases of slots whose process rows are locked."""
     await connection.fetch(sql.LOCK_LESSEES, slots)
+    await connection.execute(sql.DELETE_HOLDS, slots)
     return len(await connection.fetch(sql.DELETE_LEASES, slots))
 
 
@@ -94,6 +127,13 @@ async def _book(connection: Any, plan: Plan) -> None:
         leases = [(*key, charge) for key, charge in plan.leases.items()]
         await connection.execute(sql.SHRINK_LEASES, *columns(leases))
         await connection.execute(sql.INSERT_ENTRIES, *columns(plan.entries))
+    if plan.allowances:
+        shrunk = sorted((*key, charge) for key, charge in plan.allowances.items())
+        await connection.execute(sql.SHRINK_ALLOWANCES, *columns(shrunk))
+    if plan.usage:
+        # Sorted: two batches without a common account may still meet on a row.
+        used = sorted((*where, *added) for where, added in plan.usage.items())
+        await connection.execute(sql.ADD_USAGE, *columns(used))
     if plan.receipts:
         await connection.execute(sql.INSERT_RECEIPTS, *columns(plan.receipts))
 

@@ -1,7 +1,8 @@
 """Statements of PostgreSQL that carry many rows, as arrays, and those that lock (SPEC 5).
 
-Locks are taken in one order everywhere: process, claims by c, accounts by id, leases. Accounts are
-locked FOR NO KEY UPDATE, which leases' foreign keys do not wait for.
+Locks are taken in one order everywhere: process, claims by c, accounts by id, leases, a key's
+limits, allowances, usage. Accounts are locked FOR NO KEY UPDATE, which leases' foreign keys do not
+wait for.
 """
 
 from gateway.metering import queries
@@ -17,14 +18,14 @@ WITH fence AS (
     SELECT * FROM unnest(
         $3::bytea[], $4::bytea[], $5::text[], $6::text[], $7::bigint[], $8::bigint[], $9::text[],
         $10::text[], $11::text[], $12::int[], $13::bytea[], $14::bytea[], $15::text[], $16::text[],
-        $17::text[]
+        $17::text[], $18::text[], $19::boolean[]
     ) AS r(c, h, id, account, reserve, deadline, tier, model, payer, fee_bps, header, req_ct_hash,
-        worker, ticket, offer)
+        worker, ticket, offer, key, rationed)
 ), inserted AS (
     INSERT INTO claim ({queries.CLAIM_COLUMNS})
     SELECT r.c, r.h, r.id, r.account, fence.slot, fence.epoch, r.reserve, 'open', r.deadline, 1,
         r.worker, NULL, NULL, r.tier, r.model, r.payer, r.fee_bps, r.header, r.req_ct_hash,
-        r.worker, r.ticket, r.offer, NOW_MS
+        r.worker, r.ticket, r.offer, NOW_MS, r.key, r.rationed
     FROM input r CROSS JOIN fence ORDER BY r.c
     ON CONFLICT DO NOTHING RETURNING c
 )
@@ -53,10 +54,7 @@ WITH input AS (
 SELECT c FROM locked
 """)
 
-LOCK_CLAIMS = """
-SELECT c, account, slot, epoch, reserve, deadline, charge FROM claim
-WHERE c = ANY($1::bytea[]) ORDER BY c FOR UPDATE
-"""
+LOCK_CLAIMS = queries.CLAIM_STATES + "= ANY($1::bytea[]) ORDER BY c FOR UPDATE"
 
 VERDICTS = """
 SELECT statement_hash, disposition, code FROM receipt WHERE c = ANY($1::bytea[])
@@ -70,6 +68,12 @@ ORDER BY id FOR NO KEY UPDATE
 """
 
 DELETE_LEASES = "DELETE FROM lease WHERE slot = ANY($1::int[]) RETURNING account"
+
+DELETE_HOLDS = """
+DELETE FROM allowance WHERE slot = ANY($1::int[]) AND kind IN ('slots', 'nano')
+"""
+
+LOCK_LIMITS = queries.KEY_LIMITS + " FOR NO KEY UPDATE"
 
 SETTLE_CLAIMS = """
 UPDATE claim SET state = 'settled', charge = r.charge, statement_hash = r.statement_hash
@@ -87,6 +91,22 @@ UPDATE lease SET granted = granted - r.charge
 FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[]) AS r(account, slot, epoch, charge)
 WHERE lease.account = r.account AND lease.slot = r.slot AND lease.epoch = r.epoch
 """
+
+SHRINK_ALLOWANCES = """
+UPDATE allowance SET granted = granted - r.charge
+FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[]) AS r(key, slot, epoch, charge)
+WHERE allowance.key = r.key AND allowance.kind = 'nano' AND allowance.slot = r.slot
+    AND allowance.term = r.epoch
+"""
+
+ADD_USAGE = (
+    queries.ADD_USAGE
+    + """
+SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[],
+    $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[])
+"""
+    + queries.ON_USED
+)
 
 INSERT_ENTRIES = """
 INSERT INTO ledger_entry (txn, account, amount_nano, kind, ref, at)

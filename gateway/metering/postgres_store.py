@@ -17,6 +17,7 @@ from gateway.metering import queries
 from gateway.metering.queries import for_postgres, stored_claim
 from gateway.metering.rows import (
     FEES_ACCOUNT,
+    Amounts,
     Attempt,
     Claimed,
     Conflict,
@@ -25,6 +26,7 @@ from gateway.metering.rows import (
     Granted,
     NewClaim,
     Outcome,
+    Rationed,
     RestoredClaim,
     SettlementRow,
     Shortage,
@@ -129,6 +131,15 @@ class PostgresStore(SharedQueries):
                 connection, account, slot, epoch=epoch, need=need, processes=processes
             )
 
+    async def ration(
+        self, key: str, slot: int, *, epoch: int, needs: Amounts, processes: int
+    ) -> Rationed | Fenced:
+        """Enlarge a key's allowances."""
+        async with self._transaction() as connection:
+            return await books.ration(
+                connection, key, slot, epoch=epoch, needs=needs, processes=processes
+            )
+
     # --- Claims ---
 
     async def claim(
@@ -197,7 +208,7 @@ def _values(row: NewClaim) -> tuple[Any, ...]:
     return (
         *(row.c, row.h, row.id, row.account, row.reserve, row.deadline, row.tier, row.model),
         *(row.payer, row.fee_bps, row.header, row.req_ct_hash),
-        *(row.worker, row.ticket, row.offer),
+        *(row.worker, row.ticket, row.offer, row.key, row.rationed),
     )
 
 

@@ -53,9 +53,14 @@ PROCESSES = (
 
 FENCE = "SELECT slot FROM process WHERE slot = $1 AND epoch = $2 AND expires_at > NOW_MS"
 
+_HOLDS = "('slots', 'nano')"
+"""Allowances that end with their process, as leases do; the others end with their minute."""
+
 DEAD_SLOTS = f"""
 SELECT slot FROM process WHERE expires_at < NOW_MS - {REAP_AFTER_MS}
-AND EXISTS (SELECT 1 FROM lease WHERE lease.slot = process.slot) ORDER BY slot
+AND (EXISTS (SELECT 1 FROM lease WHERE lease.slot = process.slot)
+    OR EXISTS (SELECT 1 FROM allowance WHERE allowance.slot = process.slot AND kind IN {_HOLDS}))
+ORDER BY slot
 """  # noqa: S608
 
 DELETE_LEASES = "DELETE FROM lease WHERE slot = $1 RETURNING account"
@@ -100,21 +105,65 @@ SELECT l.granted - COALESCE((SELECT CAST(SUM(c.reserve) AS bigint) FROM claim c
 FROM lease l WHERE l.account = $1 AND l.slot = $2 AND l.epoch = $3
 """
 
+# --- Allowances of keys --------------------------------------------------------------------------
+
+KEY_LIMITS = "SELECT requests, tokens, slots, nano FROM key_limit WHERE key = $1"
+
+HELD = f"""
+SELECT kind, slot, granted FROM allowance WHERE key = $1 AND (term = $2 OR kind IN {_HOLDS})
+"""  # noqa: S608
+
+SPENT = """
+SELECT COALESCE((SELECT CAST(SUM(u.charge_nano) AS bigint) FROM usage_day u
+    WHERE u.key = $1 AND u.day >= $2), 0)
++ COALESCE((SELECT CAST(SUM(c.reserve) AS bigint) FROM claim c
+    WHERE c.account = (SELECT account FROM api_key WHERE id = $1) AND c.key = $1
+    AND c.state = 'open' AND NOT (c.rationed AND EXISTS (SELECT 1 FROM allowance a
+        WHERE a.key = c.key AND a.kind = 'nano' AND a.slot = c.slot AND a.term = c.epoch))), 0)
+"""
+"""What this month cost so far, and reserves of open claims that no allowance covers."""
+
+GRANT_ALLOWANCE = """
+INSERT INTO allowance (key, kind, slot, term, granted) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (key, kind, slot) DO UPDATE SET term = excluded.term, granted = excluded.granted
+    + CASE WHEN allowance.term = excluded.term THEN allowance.granted ELSE 0 END
+"""
+
+RETURN_ALLOWANCE = """
+UPDATE allowance SET granted = granted - $5
+WHERE key = $1 AND kind = $2 AND slot = $3 AND term = $4
+"""
+
+SET_KEY_RECALL = "UPDATE key_limit SET recall = true WHERE key = $1"
+CLEAR_KEY_RECALL = "UPDATE key_limit SET recall = false WHERE key = $1 AND recall"
+
+KEY_RECALLS = """
+SELECT k.key FROM key_limit k WHERE k.recall AND EXISTS (
+    SELECT 1 FROM allowance a WHERE a.key = k.key AND a.slot = $1 AND a.granted > 0)
+ORDER BY k.key
+"""
+
+DELETE_HOLDS = f"DELETE FROM allowance WHERE slot = $1 AND kind IN {_HOLDS}"  # noqa: S608
+
 # --- Claims --------------------------------------------------------------------------------------
 
 _CLAIM = (
     "c, h, id, account, slot, epoch, reserve, state, deadline, attempts, winner, statement_hash, "
     "charge, tier, model, payer, fee_bps, header, req_ct_hash"
 )
-CLAIM_COLUMNS = f"{_CLAIM}, worker, ticket, offer, created_at"
+CLAIM_COLUMNS = f"{_CLAIM}, worker, ticket, offer, created_at, key, rationed"
 
 CLAIMS_IN = f"SELECT {_CLAIM} FROM claim WHERE c "  # noqa: S608
 
 INSERT_CLAIM = f"""
 INSERT INTO claim ({CLAIM_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, 'open', $8, $9, $10,
-    NULL, NULL, $11, $12, $13, $14, $15, $16, $10, $17, $18, NOW_MS)
+    NULL, NULL, $11, $12, $13, $14, $15, $16, $10, $17, $18, NOW_MS, $19, $20)
 ON CONFLICT DO NOTHING RETURNING c
 """  # noqa: S608
+
+CLAIM_STATES = """
+SELECT c, account, slot, epoch, reserve, deadline, charge, tier, model, key, rationed
+FROM claim WHERE c """
 
 INSERT_ATTEMPT = """
 INSERT INTO attempt (c, number, worker, ticket, offer, dispatched_at)
@@ -154,7 +203,8 @@ FROM receipt WHERE c = $1 ORDER BY at
 # --- Credentials ---------------------------------------------------------------------------------
 
 FIND_KEY = """
-SELECT id, account, scope FROM api_key
+SELECT id, account, scope, requests, tokens, slots, nano, models, key_limit.key
+FROM api_key LEFT JOIN key_limit ON key_limit.key = api_key.id
 WHERE digest = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > NOW_MS)
 """
 
@@ -169,6 +219,22 @@ REBIND_RETRY = """
 UPDATE idempotency SET c = $4 WHERE account = $1 AND key = $2 AND c = $3 RETURNING c
 """
 FIND_RETRY = "SELECT account, key, body_digest, c FROM idempotency WHERE account = $1 AND key = $2"
+
+# --- Usage ---------------------------------------------------------------------------------------
+
+ADD_USAGE = """
+INSERT INTO usage_day (day, account, key, tier, model, requests, prompt, cached, completion,
+    reasoning, charge_nano)
+"""
+ON_USED = """
+ON CONFLICT (day, account, key, tier, model) DO UPDATE SET
+    requests = usage_day.requests + excluded.requests,
+    prompt = usage_day.prompt + excluded.prompt,
+    cached = usage_day.cached + excluded.cached,
+    completion = usage_day.completion + excluded.completion,
+    reasoning = usage_day.reasoning + excluded.reasoning,
+    charge_nano = usage_day.charge_nano + excluded.charge_nano
+"""
 
 # --- Accounts of settlements, and audit ----------------------------------------------------------
 
@@ -218,5 +284,5 @@ def claim_values(row: RestoredClaim, owner: tuple[int, int] | None) -> tuple[Any
     return (
         *(new.c, new.h, new.id, new.account, slot, epoch, new.reserve, new.deadline),
         *(row.attempts, new.worker, new.tier, new.model, new.payer, new.fee_bps, new.header),
-        *(new.req_ct_hash, new.ticket, new.offer),
+        *(new.req_ct_hash, new.ticket, new.offer, new.key, new.rationed and owner is not None),
     )

@@ -5,9 +5,10 @@ offers and payers as hex, tickets as hex. What every request makes is a struct o
 fraction of a frozen dataclass's cost.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -17,6 +18,14 @@ WORKER_PREFIX = "worker:"
 """Account of a worker's owner: the prefix and the payout address of its keyset."""
 
 Tier: TypeAlias = Literal["sealed", "bare"]
+
+KINDS = ("requests", "tokens", "slots", "nano")
+"""What a key's limits are of: a minute's requests and tokens, requests at once, nano a month."""
+Amounts: TypeAlias = tuple[int, int, int, int]
+"""One of each of `KINDS`."""
+
+TokenUsage: TypeAlias = tuple[int, int, int, int]
+"""prompt, cached, completion, reasoning: inclusive counts, as in a statement."""
 
 
 class Disposition(StrEnum):
@@ -51,6 +60,10 @@ class NewClaim(msgspec.Struct, frozen=True, gc=False):
     worker: str
     ticket: str
     offer: str
+    key: str = ""
+    """The API key that asked."""
+    rationed: bool = False
+    """Whether the reserve was taken out of the key's budget as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +175,7 @@ class SettlementRow(msgspec.Struct, frozen=True, gc=False):
     fee: int = 0
     payee: str = ""
     statement: SignedStatement | None = None
+    tokens: TokenUsage = (0, 0, 0, 0)
 
     def __post_init__(self) -> None:
         if self.amount < 0 or self.fee < 0:
@@ -236,12 +250,48 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyLimits:
+    """Requests and tokens a minute, requests at once, nano a month, and the models it may name.
+
+    None is no limit.
+    """
+
+    requests: int | None = None
+    tokens: int | None = None
+    slots: int | None = None
+    nano: int | None = None
+    models: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(cls, row: Sequence[Any]) -> "KeyLimits":
+        """The five columns; `models` is JSON there."""
+        requests, tokens, slots, nano, text = row
+        models = msgspec.json.decode(text, type=tuple[str, ...]) if text is not None else None
+        return cls(requests, tokens, slots, nano, models)
+
+
+@dataclass(frozen=True, slots=True)
 class StoredKey:
-    """An API key that is neither revoked nor expired."""
+    """An API key that is neither revoked nor expired; `limits` is None where it has none."""
 
     id: str
     account: str
     scope: Literal["inference", "admin"]
+    limits: KeyLimits | None = None
+
+
+class Rationed(msgspec.Struct, frozen=True, gc=False):
+    """What a key's allowances grew by, in the order of `KINDS`; None when one does not suffice.
+
+    `left` is what remains to be granted, `elsewhere` what other processes hold. Requests and tokens
+    are good in the minute `term`, which ends in `ends_in_ms` by the database's clock.
+    """
+
+    granted: Amounts | None
+    left: Amounts
+    elsewhere: Amounts
+    term: int
+    ends_in_ms: int
 
 
 class RetryKey(msgspec.Struct, frozen=True, gc=False):

@@ -32,6 +32,10 @@ class ClaimState(msgspec.Struct, frozen=True, gc=False):
     reserve: int
     deadline: int
     charge: int | None
+    tier: str
+    model: str
+    key: str
+    rationed: bool
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
@@ -46,7 +50,10 @@ LedgerValues: TypeAlias = tuple[str, str, int, str, str, int]
 ReceiptValues: TypeAlias = tuple[bytes, bytes, str, str, str, bytes, str, str | None, int, int]
 """statement_hash, c, id, worker, status, document, disposition, code, charge_nano, at"""
 LeaseKey: TypeAlias = tuple[str, int, int]
-"""account, slot, epoch"""
+"""account, slot, epoch; or key, slot, epoch"""
+UsageKey: TypeAlias = tuple[int, str, str, str, str]
+"""day, account, key, tier, model"""
+MS_PER_DAY = 86_400_000
 
 
 @dataclass(slots=True)
@@ -56,6 +63,10 @@ class Plan:
     settled: list[tuple[int, bytes | None, bytes]] = field(default_factory=list)
     accounts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     leases: dict[LeaseKey, int] = field(default_factory=lambda: defaultdict(int))
+    allowances: dict[LeaseKey, int] = field(default_factory=lambda: defaultdict(int))
+    """What budgets of keys shrink by, of the claims that were reserved there too."""
+    usage: dict[UsageKey, list[int]] = field(default_factory=dict)
+    """requests, prompt, cached, completion, reasoning, charge_nano to be added."""
     entries: list[LedgerValues] = field(default_factory=list)
     receipts: list[ReceiptValues] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
@@ -115,6 +126,8 @@ def _late(claim: ClaimState, charge: int | None, now: int) -> Verdict:
 def _bill(plan: Plan, row: SettlementRow, claim: ClaimState, now: int) -> None:
     signed = row.statement
     plan.settled.append((row.charge, signed.statement_hash if signed else None, row.c))
+    if signed is not None:
+        _count(plan, row, claim, now)
     if not row.charge or signed is None:
         return
     txn, ref = row.c.hex(), signed.statement_hash.hex()
@@ -127,6 +140,20 @@ def _bill(plan: Plan, row: SettlementRow, claim: ClaimState, now: int) -> None:
     if row.fee:
         plan.accounts[FEES_ACCOUNT] += row.fee
         plan.entries.append((txn, FEES_ACCOUNT, row.fee, "fee", ref, now))
+
+
+def _count(plan: Plan, row: SettlementRow, claim: ClaimState, now: int) -> None:
+    """Add what was billed to its day, account, key, tier and model."""
+    where = (now // MS_PER_DAY, claim.account, claim.key, claim.tier, claim.model)
+    total = plan.usage.get(where)
+    added = (1, *row.tokens, row.charge)
+    if total is None:
+        plan.usage[where] = list(added)
+    else:
+        for index, value in enumerate(added):
+            total[index] += value
+    if claim.rationed:
+        plan.allowances[claim.key, claim.slot, claim.epoch] += row.charge
 
 
 def plan_verdicts(

@@ -7,6 +7,7 @@ from gateway.metering import queries
 from gateway.metering.queries import stored_claim, stored_receipt
 from gateway.metering.rows import (
     Attempt,
+    KeyLimits,
     Process,
     RetryKey,
     StoredClaim,
@@ -77,7 +78,24 @@ class SharedQueries(ABC):
     async def find_key(self, digest: bytes) -> StoredKey | None:
         """A key that is valid now."""
         rows = await self._read(queries.FIND_KEY, digest)
-        return StoredKey(*rows[0]) if rows else None
+        if not rows:
+            return None
+        named, account, scope, *limits, limited = rows[0]
+        return StoredKey(named, account, scope, KeyLimits.of(limits) if limited else None)
+
+    async def return_allowance(
+        self, key: str, slot: int, *, kind: str, term: int, amount: int
+    ) -> None:
+        """Shrink an allowance."""
+        await self._read(queries.RETURN_ALLOWANCE, key, kind, slot, term, amount)
+
+    async def key_recalls(self, slot: int) -> list[str]:
+        """Keys that others run short of."""
+        return [row[0] for row in await self._read(queries.KEY_RECALLS, slot)]
+
+    async def spent(self, key: str, since_day: int) -> int:
+        """What a key cost, with reserves that no allowance covers."""
+        return await self._number(queries.SPENT, key, since_day)
 
     async def bind_payer(self, key: str, account: str) -> str:
         """First use binds."""
@@ -116,7 +134,7 @@ class SharedQueries(ABC):
         """Charges without receipts."""
         return await self._number(queries.BILLING_GAP)
 
-    async def _number(self, query: str) -> int:
-        rows = await self._read(query)
+    async def _number(self, query: str, *arguments: Any) -> int:
+        rows = await self._read(query, *arguments)
         number: int = rows[0][0]
         return number

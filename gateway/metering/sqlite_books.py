@@ -9,7 +9,9 @@ from collections.abc import Iterable, Sequence
 from gateway.metering import queries
 from gateway.metering.port import ORPHAN_SLOT, grant_size
 from gateway.metering.queries import for_sqlite, stored_claim
+from gateway.metering.rationing import Asked, plan_ration, unlimited
 from gateway.metering.rows import (
+    Amounts,
     Claimed,
     Conflict,
     Disposition,
@@ -18,6 +20,7 @@ from gateway.metering.rows import (
     Granted,
     NewClaim,
     Outcome,
+    Rationed,
     RestoredClaim,
     SettlementRow,
     Shortage,
@@ -41,12 +44,18 @@ _ENLARGE = for_sqlite(queries.ENLARGE_LEASE)
 _SET_RECALL = for_sqlite(queries.SET_RECALL)
 _CLEAR_RECALL = for_sqlite(queries.CLEAR_RECALL)
 _LEASE_ROOM = for_sqlite(queries.LEASE_ROOM)
+_KEY_LIMITS = for_sqlite(queries.KEY_LIMITS)
+_HELD = for_sqlite(queries.HELD)
+_SPENT = for_sqlite(queries.SPENT)
+_GRANT_ALLOWANCE = for_sqlite(queries.GRANT_ALLOWANCE)
+_SET_KEY_RECALL = for_sqlite(queries.SET_KEY_RECALL)
+_CLEAR_KEY_RECALL = for_sqlite(queries.CLEAR_KEY_RECALL)
 _INSERT_CLAIM = for_sqlite(queries.INSERT_CLAIM)
 _ENSURE_ACCOUNT = for_sqlite(queries.ENSURE_ACCOUNT)
 
 _INSERT_CLAIMS = ManyRows(
     f"INSERT INTO claim ({queries.CLAIM_COLUMNS}) VALUES",
-    "(?,?,?,?,?,?,?,'open',?,1,?,NULL,NULL,?,?,?,?,?,?,?,?,?,?)",
+    "(?,?,?,?,?,?,?,'open',?,1,?,NULL,NULL,?,?,?,?,?,?,?,?,?,?,?,?)",
     "ON CONFLICT DO NOTHING",
 )
 _SETTLE_CLAIMS = ManyRows(
@@ -63,6 +72,8 @@ _INSERT_RECEIPTS = ManyRows(
 _INSERT_ENTRIES = ManyRows(
     "INSERT INTO ledger_entry (txn, account, amount_nano, kind, ref, at) VALUES", "(?,?,?,?,?,?)"
 )
+
+_ADD_USAGE = ManyRows(queries.ADD_USAGE + "VALUES", "(?,?,?,?,?,?,?,?,?,?,?)", queries.ON_USED)
 
 
 def clock(connection: sqlite3.Connection) -> int:
@@ -115,7 +126,7 @@ def _insert(
             (
                 *(row.c, row.h, row.id, row.account, slot, epoch, row.reserve, row.deadline),
                 *(row.worker, row.tier, row.model, row.payer, row.fee_bps, row.header),
-                *(row.req_ct_hash, row.worker, row.ticket, row.offer, now),
+                *(row.req_ct_hash, row.worker, row.ticket, row.offer, now, row.key, row.rationed),
             )
             for row in batch
         ],
@@ -145,11 +156,40 @@ def grant(
     return Granted(amount)
 
 
+def ration(
+    connection: sqlite3.Connection,
+    key: str,
+    slot: int,
+    *,
+    epoch: int,
+    needs: Amounts,
+    processes: int,
+) -> Rationed | Fenced:
+    """Enlarge a key's allowances."""
+    if connection.execute(_FENCE, (slot, epoch)).fetchone() is None:
+        return Fenced()
+    asked = Asked(slot, epoch, needs, processes, clock(connection))
+    limits = connection.execute(_KEY_LIMITS, (key,)).fetchone()
+    if limits is None:
+        return unlimited(asked)
+    held = connection.execute(_HELD, (key, asked.minute)).fetchall()
+    spent = 0
+    if limits[3] is not None:
+        spent = connection.execute(_SPENT, (key, asked.month_day)).fetchone()[0]
+    plan = plan_ration(asked, limits, held, spent)
+    for kind, term, amount in plan.grants:
+        connection.execute(_GRANT_ALLOWANCE, (key, kind, slot, term, amount))
+    if plan.grants:
+        connection.execute(_CLEAR_KEY_RECALL, (key,))
+    if plan.recall:
+        connection.execute(_SET_KEY_RECALL, (key,))
+    return plan.answer
+
+
 def _states(connection: sqlite3.Connection, cs: Iterable[bytes]) -> dict[bytes, ClaimState]:
     keys = list(set(cs))
     rows = connection.execute(
-        "SELECT c, account, slot, epoch, reserve, deadline, charge FROM claim WHERE c "  # noqa: S608
-        + _in(len(keys)),
+        queries.CLAIM_STATES + _in(len(keys)),
         keys,
     )
     return {row[0]: ClaimState(*row[1:]) for row in rows}
@@ -196,6 +236,12 @@ def _book(connection: sqlite3.Connection, plan: Plan) -> None:
         "UPDATE lease SET granted = granted - ? WHERE account = ? AND slot = ? AND epoch = ?",
         [(charge, *key) for key, charge in plan.leases.items()],
     )
+    connection.executemany(
+        "UPDATE allowance SET granted = granted - ? "
+        "WHERE key = ? AND kind = 'nano' AND slot = ? AND term = ?",
+        [(charge, *key) for key, charge in plan.allowances.items()],
+    )
+    _ADD_USAGE.run(connection, [(*where, *added) for where, added in plan.usage.items()])
     _INSERT_ENTRIES.run(connection, plan.entries)
     _INSERT_RECEIPTS.run(connection, plan.receipts)
 

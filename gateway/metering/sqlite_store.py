@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from gateway.metering import queries, sqlite_books
 from gateway.metering.queries import for_sqlite
 from gateway.metering.rows import (
+    Amounts,
     Attempt,
     Claimed,
     Conflict,
@@ -16,6 +17,7 @@ from gateway.metering.rows import (
     Granted,
     NewClaim,
     Outcome,
+    Rationed,
     RestoredClaim,
     SettlementRow,
     Shortage,
@@ -60,7 +62,7 @@ class SqliteStore(SharedQueries):
 
         def job(connection: sqlite3.Connection) -> int:
             row = connection.execute(for_sqlite(queries.OPEN_PROCESS), (slot, link_url)).fetchone()
-            connection.execute("DELETE FROM lease WHERE slot = ?", (slot,))
+            _end_leases(connection, slot)
             epoch: int = row[0]
             return epoch
 
@@ -71,7 +73,7 @@ class SqliteStore(SharedQueries):
 
         def job(connection: sqlite3.Connection) -> None:
             if connection.execute(for_sqlite(queries.CLOSE_PROCESS), (slot, epoch)).fetchall():
-                connection.execute("DELETE FROM lease WHERE slot = ?", (slot,))
+                _end_leases(connection, slot)
 
         await self._durable(job)
 
@@ -80,9 +82,7 @@ class SqliteStore(SharedQueries):
 
         def job(connection: sqlite3.Connection) -> int:
             dead = connection.execute(for_sqlite(queries.DEAD_SLOTS)).fetchall()
-            return sum(
-                connection.execute("DELETE FROM lease WHERE slot = ?", row).rowcount for row in dead
-            )
+            return sum(_end_leases(connection, row[0]) for row in dead)
 
         return await self._durable(job)
 
@@ -95,6 +95,16 @@ class SqliteStore(SharedQueries):
         return await self._quick(
             lambda connection: sqlite_books.grant(
                 connection, account, slot, epoch=epoch, need=need, processes=processes
+            )
+        )
+
+    async def ration(
+        self, key: str, slot: int, *, epoch: int, needs: Amounts, processes: int
+    ) -> Rationed | Fenced:
+        """Enlarge a key's allowances."""
+        return await self._quick(
+            lambda connection: sqlite_books.ration(
+                connection, key, slot, epoch=epoch, needs=needs, processes=processes
             )
         )
 
@@ -145,6 +155,12 @@ class SqliteStore(SharedQueries):
     async def find_claims(self, cs: Sequence[bytes]) -> dict[bytes, StoredClaim]:
         """Claims by commitment."""
         return await self._quick(lambda connection: sqlite_books.read_claims(connection, cs))
+
+
+def _end_leases(connection: sqlite3.Connection, slot: int) -> int:
+    """A process is gone: its leases and what it held of keys' limits go back."""
+    connection.execute(for_sqlite(queries.DELETE_HOLDS), (slot,))
+    return connection.execute("DELETE FROM lease WHERE slot = ?", (slot,)).rowcount
 
 
 def _fetch(query: str, arguments: tuple[Any, ...]) -> Callable[[sqlite3.Connection], list[Any]]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from bombyx import canonical
 from bombyx.canonical import Document
@@ -29,6 +29,8 @@ class Ticket(Document, frozen=True):
     c: Hex32
     deadline: Count
     attempt: Annotated[int, Meta(ge=1, le=1_000)]
+    key: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
+    """The API key that asked, where it has limits: a rebuilt claim counts against them."""
 
 
 class TicketBox:

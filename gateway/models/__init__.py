@@ -1,17 +1,30 @@
 """The tables of the gateway's database; `metadata` is the single source of its DDL."""
 
-from gateway.models.accounts import account, api_key, ledger_entry, payer
+from gateway.models.accounts import account, api_key, key_limit, ledger_entry, payer
+from gateway.models.audit import audit_log
 from gateway.models.metadata import metadata
-from gateway.models.metering import attempt, claim, idempotency, lease, process, receipt
-from gateway.models.workers import collateral, keyset, offer
+from gateway.models.metering import (
+    allowance,
+    attempt,
+    claim,
+    idempotency,
+    lease,
+    process,
+    receipt,
+    usage_day,
+)
+from gateway.models.workers import collateral, keyset, offer, sanction
 
 __all__ = [
     "account",
+    "allowance",
     "api_key",
     "attempt",
+    "audit_log",
     "claim",
     "collateral",
     "idempotency",
+    "key_limit",
     "keyset",
     "lease",
     "ledger_entry",
@@ -20,4 +33,6 @@ __all__ = [
     "payer",
     "process",
     "receipt",
+    "sanction",
+    "usage_day",
 ]

@@ -10,6 +10,7 @@ partitions would be cut along.
 
 from sqlalchemy import (
     DDL,
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
@@ -23,7 +24,15 @@ from sqlalchemy import (
     text,
 )
 
-from gateway.models.metadata import Amount, Milliseconds, Serial, bytes_long, metadata, one_of
+from gateway.models.metadata import (
+    Amount,
+    Milliseconds,
+    Serial,
+    bytes_long,
+    metadata,
+    not_negative,
+    one_of,
+)
 
 account = Table(
     "account",
@@ -34,6 +43,7 @@ account = Table(
     Column("posted", Amount, nullable=False, server_default="0"),
     Column("recall", Boolean, nullable=False, server_default=false()),
     Column("created_at", Milliseconds, nullable=False),
+    Column("closed_at", Milliseconds),
     one_of("kind", "client", "worker", "gateway", "issuance"),
     CheckConstraint("posted >= 0 OR kind = 'issuance'", name="posted_not_negative"),
 )
@@ -81,6 +91,25 @@ api_key = Table(
     bytes_long("digest", 32),
     one_of("scope", "inference", "admin"),
 )
+
+key_limit = Table(
+    "key_limit",
+    metadata,
+    Column("key", Text, ForeignKey("api_key.id"), primary_key=True),
+    Column("requests", BigInteger),
+    Column("tokens", BigInteger),
+    Column("slots", BigInteger),
+    Column("nano", Amount),
+    Column("models", Text),
+    Column("recall", Boolean, nullable=False, server_default=false()),
+    *(not_negative(limit) for limit in ("requests", "tokens", "slots", "nano")),
+)
+"""What a key may use: requests and tokens a minute, requests at once, nano a month; NULL: no limit.
+
+`models` is a JSON list, NULL for all. `recall` asks processes to return what they hold free.
+"""
+
+Index("ix_key_limit_recall", key_limit.c.key, sqlite_where=_RECALLED, postgresql_where=_RECALLED)
 
 payer = Table(
     "payer",

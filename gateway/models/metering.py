@@ -54,6 +54,8 @@ lease = Table(
 
 _OPEN = text("state = 'open'")
 
+# `key` is the API key that asked, for usage. `rationed` says that its reserve was taken out of the
+# key's budget as well, so that settling shrinks that allowance too.
 claim = Table(
     "claim",
     metadata,
@@ -79,7 +81,9 @@ claim = Table(
     Column("fee_bps", Integer, nullable=False),
     Column("header", LargeBinary, nullable=False),
     Column("req_ct_hash", LargeBinary, nullable=False),
-    Column("created_at", Milliseconds, nullable=False),
+    Column("created_at", Milliseconds, nullable=False, index=True),
+    Column("key", Text, nullable=False, server_default=text("''")),
+    Column("rationed", Boolean, nullable=False, server_default=false()),
     bytes_long("c", 32),
     bytes_long("h", 32),
     one_of("state", "open", "settled"),
@@ -106,6 +110,8 @@ attempt = Table(
     sqlite_with_rowid=False,
 )
 
+_UNBILLED = text("disposition <> 'billed'")
+
 # A receipt is found by request id through the account's claims, which also says whose it is.
 receipt = Table(
     "receipt",
@@ -125,7 +131,49 @@ receipt = Table(
     one_of("status", "partial", "final", "aborted"),
     one_of("disposition", "billed", "superseded", "expired", "invalid"),
     not_negative("charge_nano"),
+    Index("ix_receipt_unbilled_at", "at", sqlite_where=_UNBILLED, postgresql_where=_UNBILLED),
 )
+
+allowance = Table(
+    "allowance",
+    metadata,
+    Column("key", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("slot", Integer, nullable=False),
+    Column("term", BigInteger, nullable=False),
+    Column("granted", BigInteger, nullable=False),
+    PrimaryKeyConstraint("key", "kind", "slot"),
+    Index(None, "slot"),
+    one_of("kind", "requests", "tokens", "slots", "nano"),
+    not_negative("granted"),
+)
+"""Leases of what a key may use, as `lease` is of money.
+
+`term` is the minute for requests and tokens, whose rows mean nothing afterwards; for slots and nano
+it is the epoch of the process, with which they end.
+"""
+
+usage_day = Table(
+    "usage_day",
+    metadata,
+    Column("day", Integer, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("tier", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("requests", BigInteger, nullable=False),
+    Column("prompt", BigInteger, nullable=False),
+    Column("cached", BigInteger, nullable=False),
+    Column("completion", BigInteger, nullable=False),
+    Column("reasoning", BigInteger, nullable=False),
+    Column("charge_nano", Amount, nullable=False),
+    PrimaryKeyConstraint("day", "account", "key", "tier", "model"),
+    Index(None, "key", "day"),
+)
+"""What was billed, by the settlement's UTC day since 1970; written in its transaction.
+
+It is also what a key's monthly budget is held against.
+"""
 
 idempotency = Table(
     "idempotency",

@@ -4,9 +4,9 @@ Documents are kept in canonical form, as signed. Archived keysets count when a l
 judged (SPEC 6.1), so nothing here is deleted while a claim may still name it.
 """
 
-from sqlalchemy import Column, Index, LargeBinary, Table, Text
+from sqlalchemy import Column, Index, LargeBinary, PrimaryKeyConstraint, Table, Text
 
-from gateway.models.metadata import Milliseconds, metadata
+from gateway.models.metadata import Milliseconds, metadata, one_of
 
 keyset = Table(
     "keyset",
@@ -34,3 +34,20 @@ offer = Table(
     Column("document", LargeBinary, nullable=False),
     Column("signature", Text, nullable=False),
 )
+
+sanction = Table(
+    "sanction",
+    metadata,
+    Column("subject", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", Milliseconds, nullable=False),
+    PrimaryKeyConstraint("subject", "id"),
+    one_of("subject", "worker", "platform"),
+    one_of("action", "drain", "block"),
+)
+"""Whom administrators take out: a worker by its id, or all workers of a machine by its platform id.
+
+A drained one gets nothing new; a blocked one is refused at the link.
+"""

@@ -19,6 +19,17 @@ from gateway.models.workers import offer as offer_table
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """A worker's canonical documents, the digest of its collateral, and when it was here (ms)."""
+
+    keyset: bytes
+    evidence: bytes
+    collateral: str
+    first_seen: int
+    last_seen: int
+
+
+@dataclass(frozen=True, slots=True)
 class Archive:
     """Keysets, evidence, collateral and offers, by content."""
 
@@ -67,6 +78,20 @@ class Archive:
         """A keyset seen before."""
         found = await self._get(keyset_table, "worker", worker)
         return canonical.decode(found, Keyset) if found is not None else None
+
+    async def shown(self, worker: str) -> "Shown | None":
+        """All that a worker identified itself with."""
+        columns = keyset_table.c
+        query = select(
+            columns.document,
+            columns.evidence,
+            columns.collateral,
+            columns.first_seen,
+            columns.last_seen,
+        ).where(columns.worker == worker)
+        async with self.engine.connect() as connection:
+            row = (await connection.execute(query)).first()
+        return Shown(*row) if row is not None else None
 
     async def offer(self, named: str) -> Offer | None:
         """An offer seen before."""

@@ -1,5 +1,6 @@
 """What a claim is settled for when its deadline passes without a terminal statement (SPEC 6.7)."""
 
+import msgspec
 import structlog
 
 from bombyx import canonical
@@ -57,4 +58,5 @@ def _promote(stored: StoredClaim, held: Held, noted: UsageNoted) -> SettlementRo
             status=statement.status.value,
             document=noted.receipt,
         ),
+        tokens=msgspec.structs.astuple(statement.tokens),
     )

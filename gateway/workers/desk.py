@@ -17,8 +17,8 @@ import structlog
 
 from bombyx import canonical
 from bombyx.envelope.walker import UsageNoted
-from bombyx.errors import BadReceipt, BombyxError, NotCanonical
-from bombyx.link.documents import MAX_DISPOSITIONS, Disposition, Settle
+from bombyx.errors import AlreadyAnswered, BadReceipt, BombyxError, NotCanonical, StoreBusy
+from bombyx.link.documents import MAX_DISPOSITIONS, Disposition, Settle, SignedLost
 from bombyx.money.batch import leaf_hash, root
 from bombyx.money.receipt import Receipt, check_membership, verify_receipt
 from bombyx.money.settlement import (
@@ -43,6 +43,8 @@ MAX_PROVED_AHEAD = 4096
 """Leaves proved before their statements came: a batch may overtake the streams that it covers."""
 SETTLE_PATIENCE_SECONDS = 3.0
 """How long a statement waits for its `settle` batch before its own signature is checked."""
+WAIVE_SECONDS = 10.0
+"""How long a client that was sent away waits for its note while the database cannot be written."""
 
 _log = structlog.get_logger()
 
@@ -99,18 +101,23 @@ class Desk:
         """The newest partial receipts of a request that never ended, for its deadline."""
         return self._held.pop(c, None)
 
-    def attempt_over(self, claim: Claim, listed: Listed, answer: Answer) -> None:
-        """Take the terminal statement of an attempt, or keep its last partial."""
+    def attempt_over(self, claim: Claim, listed: Listed, answer: Answer) -> int:
+        """Take the terminal statement of an attempt, or keep its last partial.
+
+        Returns the tokens of completion that the worker counted in it.
+        """
+        tokens = 0
         if answer.statement is not None:
             hashed, size = answer.passage.position()
-            self._take(answer.statement, claim, listed, Passed(hashed.hex(), size))
+            tokens = self._take(answer.statement, claim, listed, Passed(hashed.hex(), size))
         elif answer.usages and answer.passage.ended:
             noted = answer.usages.pop()
             passed = Passed(noted.resp_ct_hash.hex(), noted.resp_ct_bytes)
-            self._take(noted.receipt, claim, listed, passed)
+            tokens = self._take(noted.receipt, claim, listed, passed)
         if answer.usages:
             # Also beside a terminal statement: one that does not hold takes no good partial along.
             self._held[claim.c] = Held(tuple(answer.usages), claim, listed)
+        return tokens
 
     def on_settle(self, listed: Listed, settle: Settle) -> None:
         """One signature proves all its leaves; raises `BombyxError` for a bad one."""
@@ -149,11 +156,28 @@ class Desk:
                 del self._pending[key]
                 self._prove_alone(pending)
 
-    def settle_nothing(self, row: SettlementRow) -> None:
+    def settle_nothing(self, row: SettlementRow) -> "asyncio.Future[Settled]":
         """Close a claim that nobody answered."""
         settled = self._meter.settle(row)
         self._watch(settled)
         settled.add_done_callback(lambda _: self._proofs.on_settled(row.c))
+        return settled
+
+    async def waive(self, settled: "asyncio.Future[Settled]") -> SignedLost:
+        """The note that a claim is never billed, signed once its settlement is on stable storage.
+
+        Raises `AlreadyAnswered` where somebody billed it first, `StoreBusy` where it is not known.
+        """
+        try:
+            async with asyncio.timeout(WAIVE_SECONDS):
+                outcome = await asyncio.shield(settled)
+        except TimeoutError:
+            raise StoreBusy("the end of the request is not written yet; try again") from None
+        if outcome.charge is None:
+            raise StoreBusy("the request's claim was lost; try again")
+        if outcome.charge:
+            raise AlreadyAnswered("the request was run: ask for its receipt", c=outcome.c)
+        return self._proofs.note(outcome.c)
 
     def judge_resent(
         self, receipt: Receipt, document: bytes, claim: Claim, *, listed: Listed, payout: str
@@ -174,16 +198,21 @@ class Desk:
         signed = _signed(statement, document)
         self._record(statement, signed, listed, Judged.EXPIRED, None)
 
-    def _take(self, document: bytes, claim: Claim, listed: Listed, passed: Passed) -> None:
+    def record_superseded(self, statement: Statement, document: bytes, listed: Listed) -> None:
+        """A proved statement whose claim was closed for nothing, under our note, before it came."""
+        signed = _signed(statement, document)
+        self._record(statement, signed, listed, Judged.SUPERSEDED, None)
+
+    def _take(self, document: bytes, claim: Claim, listed: Listed, passed: Passed) -> int:
         try:
             receipt = canonical.decode(document, Receipt)
         except NotCanonical as error:
             _log.warning("statement_unreadable", worker=listed.worker, reason=error.message)
-            return
+            return 0
         statement = receipt.statement
         if statement.status is Status.PARTIAL:
             _log.warning("statement_not_terminal", worker=listed.worker)
-            return
+            return 0
         try:
             attempt = check_statement(statement, claim, passed=passed)
         except InvalidStatement as error:
@@ -192,7 +221,7 @@ class Desk:
             if _is_signed(receipt, listed):
                 signed = _signed(statement, document)
                 self._record(statement, signed, listed, Judged.INVALID, error.reason)
-            return
+            return 0
         verdict = judge(statement, claim, attempt=attempt, now_ms=self._now_ms())
         signed, leaf = _signed_with_leaf(statement, document)
         pending = Pending(receipt, signed, verdict.outcome, listed, listed.payout, self._now())
@@ -200,6 +229,7 @@ class Desk:
             self._settle(pending)
         else:
             self._pending[listed.worker, leaf] = pending
+        return statement.tokens.completion
 
     def _prove_alone(self, pending: Pending) -> None:
         key = bytes.fromhex(pending.listed.verified.keyset.receipt_key)
@@ -223,6 +253,7 @@ class Desk:
             fee=int(statement.fee_nano),
             payee=WORKER_PREFIX + pending.payout,
             statement=signed,
+            tokens=msgspec.structs.astuple(statement.tokens),
         )
         self._answer(self._meter.settle(row), listed, signed)
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from functools import partial
 from typing import Any, TypeAlias
 
 import structlog
@@ -51,6 +52,7 @@ class LinkEndpoint:
         self._mux = Mux()
         self._due = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._hung_up: BombyxError | None = None
 
     async def run(self) -> None:
         """Until either side hangs up."""
@@ -63,7 +65,7 @@ class LinkEndpoint:
         except _Closed:
             pass
         except TimeoutError:
-            await self._refuse(LinkError("the worker was silent for too long"))
+            await self._refuse(self._hung_up or LinkError("the worker was silent for too long"))
         except BombyxError as error:
             await self._refuse(error)
         finally:
@@ -87,6 +89,7 @@ class LinkEndpoint:
         self._wake()
         identify = canonical.decode(await self._document(LinkType.IDENTIFY), Identify)
         listed = self._examine(hello, offered, identify)
+        await context.sanctions.check(listed.verified)
         collateral = listed.collateral
         await context.archive.keep_worker(
             listed.verified.keyset, listed.evidence, collateral, now_ms=unix_ms()
@@ -152,6 +155,7 @@ class LinkEndpoint:
     async def _serve(self, listed: Listed) -> None:
         context = self._context
         replaced = context.registry.add(listed)
+        await context.sanctions.enforce()
         if replaced is not None:
             replaced.link.say_goodbye("replaced", "a newer link took this one's place", retry=False)
         _log.info("worker_linked", worker=listed.worker, models=list(listed.current))
@@ -166,11 +170,19 @@ class LinkEndpoint:
         loop = asyncio.get_running_loop()
         since = loop.time()
         async with asyncio.timeout(SILENCE_SECONDS) as silence:
+            link.hang_up = partial(self._hang_up, silence)
             while True:
                 link.receive(await self._next(), time.monotonic_ns())
+                if self._hung_up is not None:
+                    raise self._hung_up
                 if (now := loop.time()) > since + 1:
                     silence.reschedule(now + SILENCE_SECONDS)
                     since = now
+
+    def _hang_up(self, silence: asyncio.Timeout, why: BombyxError) -> None:
+        """End the link from outside of its reader, as if its patience were over."""
+        self._hung_up = why
+        silence.reschedule(asyncio.get_running_loop().time())
 
     async def _ping(self, link: WorkerLink) -> None:
         while True:

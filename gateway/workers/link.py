@@ -9,7 +9,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bombyx import canonical
-from bombyx.errors import BombyxError, LinkError, LinkLost, RemoteError
+from bombyx.errors import (
+    BombyxError,
+    Draining,
+    EngineFailed,
+    EngineTimeout,
+    LinkError,
+    LinkLost,
+    Overloaded,
+    RemoteError,
+)
 from bombyx.link.documents import (
     Ack,
     Disposition,
@@ -29,6 +38,14 @@ MAX_STREAM = 2**32 - 2
 _SEND_PIECE = 64 * 2**10
 _PING = struct.Struct(">Q")
 _DATA = int(LinkType.DATA)
+_GIVEN_UP: dict[bytes, tuple[type[BombyxError], str]] = {
+    EngineFailed.code.encode(): (EngineFailed, "the engine failed before its answer began"),
+    EngineTimeout.code.encode(): (EngineTimeout, "the engine gave no token in time"),
+    Overloaded.code.encode(): (Overloaded, "the engine's queue is full"),
+    Draining.code.encode(): (Draining, "the worker stopped before its answer began"),
+}
+"""Why a worker may break a request off, told to the client when no other worker answers it."""
+_UNKNOWN = (RemoteError, "the worker gave the request up")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,24 +84,48 @@ class WorkerLink:
         self._acks: list[Disposition] = []
         self._lost = False
         self.running: dict[str, int] = {}
+        """By model: slots held, by requests that run or will in a moment."""
+        self.peak: dict[str, int] = {}
+        """The most of them since whoever reads this set it back."""
+        self.on_room: Callable[[str], None] = _nothing
+        """Called when a slot of a model was given back."""
         self.draining = False
+        self.withheld = False
+        """An administrator's word: nothing new goes out here."""
+        self.hang_up: Callable[[BombyxError], None] = _nobody
+        """Say why and close the connection; its endpoint sets it."""
         self.rtt_ns = 0
 
     @property
     def open_for_requests(self) -> bool:
         """Whether new requests may go out here."""
-        return not (self.draining or self._lost)
+        return not (self.draining or self.withheld or self._lost)
+
+    def hold(self, model: str) -> None:
+        """Take a slot, before the request that will use it is even claimed."""
+        self.running[model] = now = self.running.get(model, 0) + 1
+        if now > self.peak.get(model, 0):
+            self.peak[model] = now
+
+    def release(self, model: str) -> None:
+        """Give a slot back."""
+        if not self._lost:
+            self.running[model] -= 1
+            self.on_room(model)
 
     def dispatch(self, request: Open, frames: bytes, *, model: str, answer: Answer) -> None:
-        """Hand a request to the worker; raises `LinkLost` when the link is gone."""
+        """Hand a request to the worker; raises `LinkLost` when the link is gone.
+
+        The slot that is held for it is given back when its stream ends, also in that case.
+        """
         if not self.open_for_requests or self._next > MAX_STREAM:
+            self.release(model)
             raise LinkLost("the worker's link takes no more requests")
         number, self._next = self._next, self._next + 1
         self._mux.open(number)
         self._mux.send_frame(number, LinkType.OPEN, encode_open(request))
         self._streams[number] = _Stream(answer, model, frames)
         self._numbers[answer] = number
-        self.running[model] = self.running.get(model, 0) + 1
         self._upload(number)
         self._wake()
 
@@ -167,11 +208,12 @@ class WorkerLink:
         if frame.type == LinkType.REFUSAL:
             stream.answer.refusal = canonical.decode(frame.payload, SignedRefusal)
         elif frame.type == LinkType.RESET:
-            failure = RemoteError("the worker gave the request up")
+            kind, message = _GIVEN_UP.get(frame.payload, _UNKNOWN)
+            failure = kind(message)
         elif frame.type != LinkType.END:
             raise LinkError("a frame that no worker sends")
+        stream.answer.on_over(failure)  # first: what is learnt from it decides who gets the slot
         self._forget(frame.stream, stream)
-        stream.answer.on_over(failure)
 
     def _on_link(self, frame: LinkFrame, now_ns: int) -> None:
         if frame.type == LinkType.SETTLE:
@@ -198,7 +240,7 @@ class WorkerLink:
         self._numbers.pop(stream.answer, None)
         self._uploading.discard(number)
         self._mux.close(number)
-        self.running[stream.model] -= 1
+        self.release(stream.model)
 
     def _upload(self, number: int) -> None:
         """Send as much of the sealed request as the worker's credit allows."""
@@ -215,3 +257,11 @@ class WorkerLink:
             return
         self._uploading.discard(number)
         self._mux.send_frame(number, LinkType.END, b"")
+
+
+def _nothing(_model: str) -> None:
+    """Nobody waits for a slot."""
+
+
+def _nobody(_why: BombyxError) -> None:
+    """The link is not served yet."""

@@ -167,3 +167,27 @@ def test_an_audit_tells_even_books_from_others(
     code, told = run(capsys, "db", "audit")
     assert code == 1
     assert "balances unlike their entries" in told["error"]["message"]
+
+
+def test_a_key_is_limited_and_the_books_are_proved(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(capsys, "db", "upgrade")
+    _, made = run(capsys, "keys", "create", "--name", "me", "--credit-nano", "1000")
+    flags = ("--requests-per-minute", "5", "--monthly-nano", "100", "--model", "m")
+    code, limited = run(capsys, "keys", "limit", made["key_id"], *flags)
+    assert (code, limited["requests"], limited["nano"], limited["models"]) == (0, 5, 100, ["m"])
+    assert run(capsys, "keys", "limit", "key_x")[0] == 1
+    code, proved = run(capsys, "ledger", "reconcile")
+    assert (code, proved["even"], proved["receipts"]) == (0, True, 0)
+    with sqlite3.connect(state / "gateway.db") as connection:
+        connection.execute("UPDATE account SET posted = 999 WHERE kind = 'client'")
+        changes = connection.execute("SELECT actor, action FROM audit_log ORDER BY id").fetchall()
+    connection.close()
+    code, proved = run(capsys, "ledger", "reconcile")
+    assert (code, proved["differences"]) == (1, 1)
+    assert made["account"] in proved["named"][0]
+    assert changes == [
+        ("cli", action)
+        for action in ("account.create", "account.credit", "key.create", "key.limit")
+    ]

@@ -6,7 +6,8 @@ from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import create_engine, text
+from alembic import command
+from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from bombyx.errors import SetupError
@@ -21,6 +22,46 @@ async def test_migrated_schema_equals_the_metadata(database_url: str) -> None:
 async def test_upgrading_twice_changes_nothing(database_url: str) -> None:
     await database.upgrade(database_url)
     await database.check(database_url)
+
+
+def _downgrade(connection: Connection) -> None:
+    config = database._config()
+    config.attributes["connection"] = connection
+    command.downgrade(config, "-1")
+
+
+async def test_the_last_migration_goes_back_and_forth_over_rows(database_url: str) -> None:
+    engine = database.create_engine(database_url)
+    async with engine.begin() as connection:
+        await connection.execute(
+            text("INSERT INTO account (id, kind, name, created_at) VALUES ('a', 'client', 'A', 0)")
+        )
+    async with engine.begin() as connection:
+        await connection.run_sync(_downgrade)
+    with pytest.raises(SetupError, match="revision"):
+        await database.check(database_url)
+    await database.upgrade(database_url)
+    await database.check(database_url)
+    async with engine.connect() as connection:
+        rows = (await connection.execute(text("SELECT id, closed_at FROM account"))).all()
+    assert [tuple(row) for row in rows] == [("a", None)]
+    await engine.dispose()
+
+
+@pytest.mark.parametrize("statement", ["UPDATE audit_log SET actor = ''", "DELETE FROM audit_log"])
+async def test_the_audit_log_is_append_only(database_url: str, statement: str) -> None:
+    engine = database.create_engine(database_url)
+    async with engine.begin() as connection:
+        await connection.execute(
+            text(
+                "INSERT INTO audit_log (at, actor, action, target, detail) "
+                "VALUES (0, 'cli', 'x', 't', '{}')"
+            )
+        )
+    with pytest.raises(DBAPIError, match="append-only"):
+        async with engine.begin() as connection:
+            await connection.execute(text(statement))
+    await engine.dispose()
 
 
 async def test_check_names_what_differs(database_url: str) -> None:
@@ -58,7 +99,14 @@ def _sqlite_ddl(path: Path) -> dict[str, frozenset[str]]:
         "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name != 'alembic_version'"
     ).fetchall()
     connection.close()
-    return {name: frozenset(line.strip(" ,\t") for line in sql.split("\n")) for name, sql in rows}
+    # A column that a migration added stands on the last line, before the bracket that closes.
+    return {
+        name: frozenset(
+            column.strip(" ,\t)") for line in sql.split("\n") for column in line.split(", ")
+        )
+        - {""}
+        for name, sql in rows
+    }
 
 
 def test_sqlite_ddl_is_the_same_to_the_letter(sqlite_template: Path, tmp_path: Path) -> None:
