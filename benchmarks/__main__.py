@@ -1,6 +1,6 @@
 """`make bench`: a table for people, `--json FILE` for machines.
 
-python -m benchmarks [--rounds 3] [--json FILE] [--only client|relay|worker|leakage]
+python -m benchmarks [--rounds 3] [--json FILE] [--only client|relay|worker|leakage|routing]
 
 The last row is the yardstick: divide by it to compare runs of different hours or machines.
 """
@@ -20,6 +20,7 @@ from benchmarks import (
     worker_token,
     yardstick,
 )
+from benchmarks.simulator import report
 
 TARGETS = {
     "client seals 4 KB to 3 candidates": 600,
@@ -38,16 +39,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--only", choices=["client", "relay", "worker", "leakage"])
+    parser.add_argument("--only", choices=["client", "relay", "worker", "leakage", "routing"])
     arguments = parser.parse_args()
     machine = {"python": platform.python_version(), "machine": platform.machine()}
     told: dict[str, object] = {"machine": machine}
-    if arguments.only != "leakage":
+    if arguments.only not in ("leakage", "routing"):
         told["rows"] = _costs(arguments.only, rounds=arguments.rounds)
     if arguments.only in (None, "leakage"):
         print("measuring: leakage …", file=sys.stderr)
         told["leakage"] = rows = leakage.measure()
         leakage.show(rows)
+    if arguments.only in (None, "routing"):
+        told["routing"] = routing = report.measure()
+        report.show(routing)
     if arguments.json:
         arguments.json.write_text(json.dumps(told, indent=2))
     return 0

@@ -93,10 +93,18 @@ class Process:
         child.kill()
         child.wait()
 
+    def send(self, number: signal.Signals) -> None:
+        """A signal, without waiting for what it does."""
+        self._running().send_signal(number)
+
     async def stop(self) -> int:
         """SIGTERM; its exit code."""
+        self.send(signal.SIGTERM)
+        return await self.ended()
+
+    async def ended(self) -> int:
+        """Wait until it has ended; its exit code."""
         child = self._running()
-        child.send_signal(signal.SIGTERM)
         async with asyncio.timeout(STOP_SECONDS):
             while child.poll() is None:
                 await asyncio.sleep(0.02)

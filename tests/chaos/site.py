@@ -27,7 +27,7 @@ CREDIT = 10**13
 SCRIPTED, LLAMA = "scripted", "tiny-llama"
 GGUF = Path(__file__).parents[1] / "fixtures" / "tiny-llama" / "tiny-f16.gguf"
 ENGINES = {
-    SCRIPTED: ("--engine", "scripted", "--slots", "64"),
+    SCRIPTED: ("--engine", "scripted"),
     LLAMA: ("--engine", "llamacpp", "--model-path", str(GGUF), "--model", LLAMA, "--threads", "1"),
 }
 
@@ -54,15 +54,17 @@ class Site:
     def processes(self) -> list[Process]:
         return [self.gateway, *self.workers]
 
-    def add_worker(self, engine: str) -> Process:
-        """One more worker, not started."""
+    def add_worker(self, engine: str, settings: Mapping[str, str] | None = None) -> Process:
+        """One more worker, not started; `settings` are its own, by name."""
         name = f"worker-{len(self.workers) + 1}"
         arguments = [
             *("worker", "--gateway", self.url, *ENGINES[engine], "--grace-seconds", "1"),
             *("--state", str(self.folder / name), "--wallet", f"wallet:{name}"),
             *("--simulated-root", str(self.folder / "simulated-root.pem"), "--die-with-parent"),
         ]
-        worker = Process(name, arguments, self.folder)
+        given = {"slots": "64"} if engine == SCRIPTED else {}
+        environment = worker_environment({**given, **(settings or {})})
+        worker = Process(name, arguments, self.folder, environment)
         self.workers.append(worker)
         return worker
 
@@ -76,12 +78,18 @@ class Site:
             process.destroy()
 
 
+def worker_environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Settings of a worker by name, as its environment."""
+    return {f"BOMBYX_WORKER_{name.upper()}": value for name, value in settings.items()}
+
+
 async def build_site(
     folder: Path,
     *,
     database_url: str | None = None,
     engines: tuple[str, ...] = (SCRIPTED, SCRIPTED),
     settings: Mapping[str, str] | None = None,
+    worker_settings: Mapping[str, str] | None = None,
 ) -> Site:
     """A funded network that is not running; `settings` are the gateway's, by name."""
     state = folder / "gateway-state"
@@ -93,7 +101,7 @@ async def build_site(
     (folder / "policy.toml").write_text(render_policy(policy))
     site = Site(folder, url, policy, key, admin, account, _gateway(folder, state, url, settings))
     for engine in engines:
-        site.add_worker(engine)
+        site.add_worker(engine, worker_settings)
     return site
 
 

@@ -1,0 +1,24 @@
+"""Workers fail under streams and no client need know (SPEC 6.3, 14.3); `make chaos` is longer."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.failover import FailoverPlan, failover_storm
+
+PLAN = FailoverPlan(
+    seconds=15, streams=20, clients=28, room=17, longest=60, duration=12, grace=2, pause=(0.5, 2.5)
+)
+
+
+@pytest.mark.spec("6.3-a", "6.6-a")
+async def test_clients_hear_of_a_fault_only_where_no_worker_could_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOMBYX_STATE", str(tmp_path / "client"))
+    report = await failover_storm(tmp_path / "site", PLAN)
+    assert report.broken == [], report.table()
+    assert sum(report.log.kinds().values()) >= 4
+    assert report.counts["requests"]["complete"] > 20
+    json.dumps(report.document())
