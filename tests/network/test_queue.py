@@ -151,6 +151,7 @@ async def answer_all(one: Liar, asking: Asking) -> list[str]:
     return asking.done
 
 
+@pytest.mark.spec("13.6-b")
 @pytest.mark.parametrize("tier", ["sealed", "bare"])
 async def test_accounts_take_turns_however_many_requests_one_has(
     narrow: Network, other: tuple[str, str], tier: str
@@ -178,6 +179,7 @@ async def test_priorities_order_an_accounts_own_requests(narrow: Network) -> Non
         assert await answer_all(one, asking) == ["running", "high", "normal", "low"]
 
 
+@pytest.mark.spec("13.6-c")
 async def test_too_many_of_one_account_is_429_and_a_full_house_503(
     narrow: Network, other: tuple[str, str]
 ) -> None:
@@ -197,6 +199,7 @@ async def test_too_many_of_one_account_is_429_and_a_full_house_503(
         assert int(refused.headers["retry-after-ms"]) >= 1000
 
 
+@pytest.mark.spec("13.6-a")
 async def test_who_waited_too_long_is_told_so_and_nothing_is_claimed(narrow: Network) -> None:
     async with one_slot(narrow) as one, asked(narrow) as asking:
         await asking.ask("running", await sealed_to(narrow, one))
@@ -214,6 +217,7 @@ async def test_who_waited_too_long_is_told_so_and_nothing_is_claimed(narrow: Net
         assert (await asking.tasks["again"]).status_code == 200
 
 
+@pytest.mark.spec("13.6-a")
 async def test_a_client_that_hangs_up_leaves_the_queue(narrow: Network) -> None:
     async with one_slot(narrow) as one, asked(narrow) as asking:
         await asking.ask("running", await sealed_to(narrow, one))
@@ -326,6 +330,7 @@ async def test_a_request_that_asks_is_told_its_route(narrow: Network, tier: str)
         assert "queued_ms=0;" not in told
 
 
+@pytest.mark.spec("13.7-a")
 async def test_without_asking_nothing_is_told_and_a_bad_wish_is_400(narrow: Network) -> None:
     async with one_slot(narrow) as one, asked(narrow) as asking:
         await asking.ask("silent", await sealed_to(narrow, one))

@@ -117,6 +117,7 @@ def test_failures_make_it_slower_to_expect_and_open_its_breaker() -> None:
     assert one.failed == FAILURES_IN_A_ROW
 
 
+@pytest.mark.spec("13.4-a")
 @pytest.mark.parametrize("fault", ["client", "gateway", "unattributed"])
 def test_refusals_that_are_not_its_fault_never_count(fault: str) -> None:
     one = Standing()
