@@ -6,17 +6,13 @@ over. OpenAI servers send one `data:` line per event, and that shape has a path 
 
 from dataclasses import dataclass
 
-import msgspec
-
-from bombyx.errors import BadStream, BombyxError, envelope
+from bombyx.errors import BadStream
 
 MAX_EVENT_BYTES = 8 * 2**20
 """One event: a whole answer with logprobs fits, a server that never ends a line does not."""
 
 DONE = b"data: [DONE]\n\n"
 DONE_DATA = b"[DONE]"
-
-_encoder = msgspec.json.Encoder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +115,3 @@ def encode_event(data: bytes) -> bytes:
 def encode_named(name: str, data: bytes) -> bytes:
     """One event with a name; `data` is JSON on one line."""
     return b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
-
-
-def error_event(error: BombyxError) -> bytes:
-    """The event that ends a broken stream: a bare close would pass for success in most clients."""
-    return encode_event(_encoder.encode(envelope(error)))

@@ -1,12 +1,11 @@
-import json
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bombyx.chat.sse import DONE, DONE_DATA, Event, SseDecoder, encode_event, error_event
-from bombyx.errors import BadStream, Overloaded
+from bombyx.chat.sse import DONE, DONE_DATA, Event, SseDecoder, encode_event
+from bombyx.errors import BadStream
 
 STREAM = (
     b"\xef\xbb\xbf: hello\n\ndata: one\n\ndata:two\r\ndata: more\r\n\r\n"
@@ -77,8 +76,3 @@ def test_an_event_beyond_the_limit_is_an_error(chunks: list[bytes]) -> None:
     with pytest.raises(BadStream):  # noqa: PT012 (any of them may be the one)
         for chunk in chunks:
             decoder.feed(chunk)
-
-
-def test_an_error_event_is_openais_envelope() -> None:
-    (event,) = SseDecoder().feed(error_event(Overloaded("full")))
-    assert json.loads(event.data)["error"]["code"] == "overloaded"
