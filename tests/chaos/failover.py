@@ -51,11 +51,11 @@ class FailoverPlan:
     seed: int = 1
     seconds: float = 600.0
     streams: int = 50
-    clients: int = 66
+    clients: int = 96
     longest: int = 150
     """Tokens of the longest answer: with its stalls it must end well before `duration`."""
     workers: int = 4
-    room: int = 40
+    room: int = 60
     troubled: int = 2
     """Workers at most that something is done to at once, but for a blackout."""
     first_byte: int = 3
