@@ -1,7 +1,7 @@
 """A bounded fair queue in virtual time (DESIGN 7): who waits while every slot is taken. Pure.
 
-Start-time fair queueing: each tenant has a tag that grows by cost/weight with each of its requests
-that is served, and the smallest tag goes next. So a tenant waits for its own requests, and not for
+Start-time fair queueing: each tenant has a tag that grows by one with each of its requests that is
+served, and the smallest tag goes next. So a tenant waits for its own requests, and not for
 how many another one sends. Within a tenant the higher priority goes first, then who came first.
 
 A request names the *pools* whose slots it can use. A tenant whose pools had no slot for long would
@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 MOST_BEHIND = 4.0
-"""In requests of weight 1."""
+"""In requests."""
 
 
 class Full(Enum):
@@ -28,19 +28,18 @@ class Full(Enum):
 
 
 class _Tenant:
-    __slots__ = ("name", "tag", "waiting", "weight")
+    __slots__ = ("name", "tag", "waiting")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.tag = 0.0
         self.waiting = 0
-        self.weight = 1.0
 
 
 class Entry(Generic[Item]):
     """One request; `waiting` until it is served or removed."""
 
-    __slots__ = ("cost", "item", "pools", "rank", "tenant", "waiting")
+    __slots__ = ("item", "pools", "rank", "tenant", "waiting")
 
     def __init__(
         self,
@@ -49,14 +48,12 @@ class Entry(Generic[Item]):
         *,
         pools: tuple[Hashable, ...],
         rank: tuple[int, int],
-        cost: float,
     ) -> None:
         self.item = item
         self.tenant = tenant
         self.waiting = True
         self.pools = pools
         self.rank = rank
-        self.cost = cost
 
 
 class _Pool(Generic[Item]):
@@ -134,13 +131,8 @@ class FairQueue(Generic[Item]):
         tenant: str,
         pools: tuple[Hashable, ...],
         priority: int = 0,
-        weight: float = 1.0,
-        cost: float = 1.0,
     ) -> Entry[Item]:
-        """Wait for a slot of any of these pools; raises `ValueError` when it is full.
-
-        `weight` is the tenant's share, for all of its requests from here on.
-        """
+        """Wait for a slot of any of these pools; raises `ValueError` when it is full."""
         if self.full(tenant) is not None:
             raise ValueError("the queue is full: ask `full` first")
         known = self._tenants.get(tenant)
@@ -148,12 +140,11 @@ class FairQueue(Generic[Item]):
             known = self._tenants[tenant] = _Tenant(tenant)
         if not known.waiting:
             known.tag = max(known.tag, self._clock)
-        known.weight = weight
         known.waiting += 1
         self._size += 1
         self._arrivals += 1
         rank = (-priority, self._arrivals)
-        entry = Entry(item, known, pools=tuple(dict.fromkeys(pools)), rank=rank, cost=cost)
+        entry = Entry(item, known, pools=tuple(dict.fromkeys(pools)), rank=rank)
         for name in entry.pools:
             pool = self._pools.get(name)
             if pool is None:
@@ -176,7 +167,7 @@ class FairQueue(Generic[Item]):
             return None
         tag, entry = best
         self._clock = max(self._clock, tag)
-        entry.tenant.tag = tag + entry.cost / entry.tenant.weight
+        entry.tenant.tag = tag + 1.0
         self.remove(entry)
         return entry
 

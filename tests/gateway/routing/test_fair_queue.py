@@ -40,22 +40,6 @@ def test_tenants_take_turns_however_many_requests_one_has() -> None:
     assert served(waiting)[:7] == ["a0", "b0", "a1", "b1", "a2", "b2", "a3"]
 
 
-def test_a_tenant_with_twice_the_weight_is_served_twice_as_often() -> None:
-    waiting = queue()
-    for number in range(60):
-        waiting.push(f"a{number}", tenant="a", pools=POOL, weight=2.0)
-        waiting.push(f"b{number}", tenant="b", pools=POOL)
-    assert Counter(item[0] for item in served(waiting)[:30]) == {"a": 20, "b": 10}
-
-
-def test_a_costly_request_is_paid_for_with_later_turns() -> None:
-    waiting = queue()
-    for number in range(4):
-        waiting.push(f"a{number}", tenant="a", pools=POOL, cost=3.0)
-        waiting.push(f"b{number}", tenant="b", pools=POOL)
-    assert served(waiting)[:5] == ["a0", "b0", "b1", "b2", "a1"]
-
-
 def test_priorities_order_a_tenants_own_requests_and_nobody_elses() -> None:
     waiting = queue()
     waiting.push("a-low", tenant="a", pools=POOL, priority=0)
@@ -143,8 +127,8 @@ def test_tags_of_who_is_gone_are_forgotten() -> None:
     waiting = queue(total=4)
     waiting.push("anchor", tenant="anchor", pools=("w2",))
     for number in range(200):
-        waiting.push("x", tenant=f"t{number}", pools=POOL, weight=0.1)
-        waiting.push("y", tenant=f"s{number}", pools=POOL, weight=0.1)
+        waiting.push("x", tenant=f"t{number}", pools=POOL)
+        waiting.push("y", tenant=f"s{number}", pools=POOL)
         served(waiting)
     assert len(waiting._tenants) <= 2 * 4 + 1
     assert served(waiting, "w2") == ["anchor"]
