@@ -51,7 +51,7 @@ class FailoverPlan:
     seed: int = 1
     seconds: float = 600.0
     streams: int = 50
-    clients: int = 96
+    clients: int = 88
     longest: int = 150
     """Tokens of the longest answer: with its stalls it must end well before `duration`."""
     workers: int = 4
@@ -59,7 +59,7 @@ class FailoverPlan:
     troubled: int = 2
     """Workers at most that something is done to at once, but for a blackout."""
     first_byte: int = 3
-    first_byte_whole: int = 5
+    first_byte_whole: int = 7
     """More than the longest whole answer takes, less than that and the longest stall."""
     duration: int = 30
     grace: int = 5
