@@ -42,6 +42,9 @@ def gateway(  # noqa: PLR0913 - one parameter per flag
     *,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.")] = None,
+    slot: Annotated[
+        int | None, typer.Option(help="Its number among the processes of one database.")
+    ] = None,
     policy: Annotated[Path | None, typer.Option(help="Which workers may be listed.")] = None,
     link_url: Annotated[str | None, typer.Option(help="URL that workers dial.")] = None,
     fee_bps: Annotated[int | None, typer.Option(help="The gateway's fee in 1/100 %.")] = None,
@@ -64,6 +67,7 @@ def gateway(  # noqa: PLR0913 - one parameter per flag
     flags = {
         "host": host,
         "port": port,
+        "slot": slot,
         "policy": policy,
         "link_url": link_url,
         "fee_bps": fee_bps,

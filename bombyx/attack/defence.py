@@ -23,6 +23,7 @@ class Defence(StrEnum):
     REPLAY_STORE = "a worker runs a commitment once (4.5)"
     BODY_MATCHES = "the body is read once, strictly, and agrees with the header (4.7)"
     FAIR_BLAME = "a refusal blames only whom it proves guilty (4)"
+    LEASES = "money is lent to a process only while it lives (5.5)"
     CLAIMS = "a gateway claims a commitment once, for one account (5.2)"
     VALID_STATEMENT = "a statement must fit its claim to be billed (6.1)"
     LINK_FRAMING = "link messages, credits and order are bounded (10.1, 10.2)"

@@ -10,18 +10,19 @@ from pathlib import Path
 import aiohttp
 
 from bombyx.attack.means.simulator import open_simulator
-from bombyx.attack.target import Need, Target
+from bombyx.attack.target import Need, Started, Target
 from bombyx.attestation.policy import parse_policy
 from bombyx.cli.network.errand import run_errand
 from bombyx.cli.network.network import CREDIT_NANO, Network, running
-from bombyx.cli.network.plan import EngineKind, Wish, worker_recipe
+from bombyx.cli.network.plan import EngineKind, Wish, gateway_recipe, worker_recipe
 from bombyx.cli.network.state import fresh_log, read_private, share_models, write_private
 
 FIRST_PORT, PORTS_EACH = 20_000, 10
 """Where to look for free ports: apart from those of `bombyx up`, and of others that attack now."""
 MOST_AT_ONCE = 1_000
+SECOND_SLOT = 1
 LURED = 9
-"""The number of the worker that dials false gateways."""
+"""The number of the first worker that is started for an attack."""
 _SECOND_KEY = "second-api-key"
 
 Say = Callable[[str], None]
@@ -45,7 +46,7 @@ async def targeting(
         if network is None:
             yield Target(http)
             return
-        state = network.state
+        state, starter = network.state, _Starter(network)
         target = Target(
             http,
             gateway=network.gateway,
@@ -56,7 +57,8 @@ async def targeting(
             sidecar=network.sidecar,
             simulator=open_simulator(state.simulated_root),
             folder=state.folder,
-            start_worker=_Starter(network).start,
+            start_worker=starter.start,
+            start_gateway=starter.start_gateway,
             policy_file=state.policy,
             client=client,
             pids=tuple(network.supervisor.pids().values()),
@@ -78,7 +80,7 @@ def _second_key(network: Network) -> str:
 
 
 class _Starter:
-    """Starts a worker for each false gateway that asks for one."""
+    """Starts a worker for whoever asks for one, and a second process of the gateway."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -92,3 +94,11 @@ class _Starter:
         recipe = worker_recipe(state, Wish(EngineKind.SCRIPTED), number, gateway=gateway)
         # In a thread: the worker is ready only once our own loop has answered it.
         await asyncio.to_thread(self._network.supervisor.start, [recipe])
+
+    async def start_gateway(self) -> Started:
+        """Start the process of another slot, on the same database."""
+        recipe = gateway_recipe(self._network.state, port=0, slot=SECOND_SLOT)
+        supervisor = self._network.supervisor
+        (ready,) = await asyncio.to_thread(supervisor.start, [recipe])
+        pid = supervisor.pids()[recipe.name]
+        return Started(str(ready["url"]), str(ready["link_url"]), pid)

@@ -11,6 +11,7 @@ from bombyx.attack.attacks import (
     lures,
     neighbours,
     pages,
+    processes,
     refusals,
     resent,
     statements,
@@ -22,7 +23,8 @@ from bombyx.attack.target import Target
 from bombyx.errors import SetupError
 
 MODULES = (
-    streams, directories, refusals, lures, statements, resent, links, clients, pages, neighbours,
+    streams, directories, refusals, lures, statements, resent, links, clients, processes, pages,
+    neighbours,
 )  # fmt: skip
 """Whose import makes the list of attacks complete."""
 ATTACK_SECONDS = 90.0

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 
@@ -15,6 +15,18 @@ from bombyx.attestation.policy import Policy
 StartWorker = Callable[[str], Awaitable[None]]
 
 
+class Started(NamedTuple):
+    """A process that was started for an attack: where clients and workers reach it."""
+
+    url: str
+    link_url: str
+    pid: int
+
+
+StartGateway = Callable[[], Awaitable[Started]]
+"""Starts another process of the same gateway."""
+
+
 class Need(StrEnum):
     """What an attack needs of its target."""
 
@@ -22,6 +34,7 @@ class Need(StrEnum):
     SECOND_ACCOUNT = "second account"
     SIMULATOR = "simulated root"
     WORKER = "worker process"
+    SECOND_PROCESS = "second gateway process"
     PIN = "pinned gateway key"
     SIDECAR = "sidecar"
     FOLDER = "state folder"
@@ -41,6 +54,7 @@ class Target:
     simulator: Simulator | None = None
     folder: Path | None = None
     start_worker: StartWorker | None = None
+    start_gateway: StartGateway | None = None
     pids: tuple[int, ...] = ()
     policy_file: Path | None = None
     client: tuple[str, ...] = ()
@@ -66,6 +80,7 @@ class Target:
                 Need.SECOND_ACCOUNT: self.second_key,
                 Need.SIMULATOR: self.simulator,
                 Need.WORKER: self.start_worker,
+                Need.SECOND_PROCESS: self.start_gateway and self.start_worker,
                 Need.PIN: self.policy and self.policy.gateways,
                 Need.SIDECAR: self.sidecar and self.api_key,
                 Need.FOLDER: self.folder,

@@ -45,15 +45,16 @@ def engine_flags(wish: Wish) -> tuple[str, ...]:
     return ("--engine", wish.engine.value, *url)
 
 
-def gateway_recipe(state: NetworkState, *, port: int) -> Recipe:
-    """The gateway, on loopback."""
+def gateway_recipe(state: NetworkState, *, port: int, slot: int = 0) -> Recipe:
+    """The gateway's process of one slot, on loopback."""
+    name = f"{GATEWAY}-{slot}" if slot else GATEWAY
     return Recipe(
-        GATEWAY,
+        name,
         bombyx(
             *("gateway", "--host", HOST, "--port", str(port), "--state", str(state.folder)),
-            *("--policy", str(state.policy), "--json"),
+            *("--policy", str(state.policy), "--slot", str(slot), "--json"),
         ),
-        fresh_log(state, GATEWAY),
+        fresh_log(state, name),
     )
 
 
