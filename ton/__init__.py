@@ -1,0 +1,1 @@
+"""Payments on TON: cells, chain access, the embedded devnet, channels and wallets."""
