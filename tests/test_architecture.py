@@ -14,7 +14,7 @@ from importlinter.cli import lint_imports
 from bombyx import errors
 
 ROOT = Path(__file__).parent.parent
-CODE = ("bombyx", "gateway", "worker", "migrations", "benchmarks")
+CODE = ("bombyx", "gateway", "worker", "ton", "migrations", "benchmarks")
 FILE_LINES = 400  # past this a file holds more than one idea
 TEST_FILE_LINES = 600
 RECORD_WORDS = 250

@@ -18,8 +18,18 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
-ROLES = {"bombyx": ROOT, "gateway": ROOT / "packaging/gateway", "worker": ROOT / "packaging/worker"}
-PACKAGES = {"bombyx": {"bombyx"}, "gateway": {"gateway", "migrations"}, "worker": {"worker"}}
+ROLES = {
+    "bombyx": ROOT,
+    "gateway": ROOT / "packaging/gateway",
+    "ton": ROOT / "packaging/ton",
+    "worker": ROOT / "packaging/worker",
+}
+PACKAGES = {
+    "bombyx": {"bombyx"},
+    "gateway": {"gateway", "migrations"},
+    "ton": {"ton"},
+    "worker": {"worker"},
+}
 WEB_AND_DATABASE = {
     "fastapi", "starlette", "flask", "django", "uvicorn", "sqlalchemy", "alembic", "asyncpg",
     "aiosqlite",
@@ -34,7 +44,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         run(
             sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(target), cwd=folder
         )
-    names = {"bombyx": "bombyx-[0-9]*", "gateway": "bombyx_gateway*", "worker": "bombyx_worker*"}
+    names = {role: "bombyx-[0-9]*" if role == "bombyx" else f"bombyx_{role}*" for role in ROLES}
     return {role: next(target.glob(pattern)) for role, pattern in names.items()}
 
 
@@ -43,7 +53,8 @@ def test_a_wheel_holds_its_packages_and_nothing_else(wheels: dict[str, Path], ro
     names = zipfile.ZipFile(wheels[role]).namelist()
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == PACKAGES[role]
-    strays = [name for name in names if re.search(r"(^|/)(tests?|__pycache__)/|\.pyc$|\.db$", name)]
+    stray = r"(^|/)(tests?|__pycache__|node_modules)/|\.pyc$|\.db$"
+    strays = [name for name in names if re.search(stray, name)]
     assert strays == []
     assert any(name.endswith("/licenses/LICENSE") for name in names)
 
@@ -66,10 +77,26 @@ def test_all_wheels_carry_one_version_and_ask_for_that_very_library(
     metadata = {role: headers(wheel) for role, wheel in wheels.items()}
     versions = {of["Version"] for of in metadata.values()}
     assert len(versions) == 1
-    for role in ("gateway", "worker"):
+    for role in ("gateway", "ton", "worker"):
         asked = [Requirement(line) for line in metadata[role].get_all("Requires-Dist", [])]
         own = [one for one in asked if not one.marker]
         assert [str(one) for one in own] == [f"bombyx[{role}]=={versions.copy().pop()}"]
+
+
+def test_the_wheel_of_payments_holds_the_contracts_their_code_and_what_installs_the_tvm(
+    wheels: dict[str, Path],
+) -> None:
+    names = set(zipfile.ZipFile(wheels["ton"]).namelist())
+    folder = ROOT / "ton/contracts"
+    sources = {f"ton/contracts/{path.name}" for path in folder.glob("*.tolk")}
+    artefacts = {f"ton/contracts/{path.name}" for path in folder.glob("*.json")}
+    assert len(sources) >= 5
+    assert {"ton/contracts/payment_channel.json", "ton/contracts/package-lock.json"} <= artefacts
+    assert sources | artefacts | {"ton/tvm/glue.js"} <= names
+
+
+def test_the_worker_brings_no_library_for_cells() -> None:
+    assert not closure("bombyx", extras={"worker"}) & {"pytoniq-core", "mini-racer"}
 
 
 def test_the_worker_brings_no_web_framework_and_no_database() -> None:

@@ -1,0 +1,1 @@
+"""Cells as typed values, and back: what is on the chain, and nothing about how it gets there."""

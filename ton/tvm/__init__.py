@@ -1,0 +1,1 @@
+"""The real TVM, in this process: what the devnet and the contracts' tests execute with."""
