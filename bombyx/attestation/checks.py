@@ -20,10 +20,23 @@ from bombyx.attestation.dcap import Claims
 from bombyx.attestation.evidence import Evidence
 from bombyx.attestation.keyset import MAX_KEYSET_LIFE_SECONDS, HpkeKey, Keyset, ModelRecord
 from bombyx.attestation.pem import split_certificates
-from bombyx.attestation.policy import SIMULATED, Policy
+from bombyx.attestation.policy import Policy
 from bombyx.attestation.steps import StepName
 from bombyx.attestation.tdx_quote import TdxQuote
-from bombyx.errors import EvidenceRefused, NotCanonical
+from bombyx.errors import (
+    AttributesRefused,
+    BindingMismatch,
+    CollateralChain,
+    CollateralMismatch,
+    CollateralMissing,
+    EvidenceMalformed,
+    EvidenceRefused,
+    MeasurementRefused,
+    NotCanonical,
+    PlatformNotAllowed,
+    TcbRefused,
+    UnknownRoot,
+)
 
 _MLKEM_BYTES = 1184
 _ANY_SCALAR = X25519PrivateKey.from_private_bytes(b"\x01" * 32)
@@ -52,36 +65,36 @@ def read_quote(evidence: Evidence) -> bytes:
     try:
         quote = base64.b64decode(evidence.quote, validate=True)
     except (binascii.Error, ValueError):
-        raise EvidenceRefused(step, "the quote is no base64") from None
+        raise EvidenceMalformed(step, "the quote is no base64") from None
     if not quote or base64.b64encode(quote).decode() != evidence.quote:
-        raise EvidenceRefused(step, "the quote is empty or its base64 not canonical")
+        raise EvidenceMalformed(step, "the quote is empty or its base64 not canonical")
     return quote
 
 
 def check_platform(platform: str, policy: Policy) -> None:
-    """Allowed by the policy, and verifiable by this version."""
+    """Allowed by the policy."""
     step = StepName.PLATFORM_ALLOWED
     if platform not in policy.platforms:
-        raise EvidenceRefused(step, f"the policy does not name the platform `{platform}`")
-    if platform != SIMULATED:
-        raise EvidenceRefused(step, f"`{platform}` is not supported by this version yet")
+        raise PlatformNotAllowed(step, f"the policy does not name the platform `{platform}`")
 
 
 def present_collateral(collateral: Collateral | None, evidence: Evidence) -> Collateral:
     """The collateral, if it is the one that the evidence names."""
     step = StepName.COLLATERAL_PRESENT
     if collateral is None:
-        raise EvidenceRefused(step, "the collateral is missing")
+        raise CollateralMissing(step, "the collateral is missing")
     _check_canonical(step, collateral)
     if collateral_digest(collateral) != evidence.collateral:
-        raise EvidenceRefused(step, "the evidence names other collateral")
+        raise CollateralMismatch(step, "the evidence names other collateral")
     return collateral
 
 
 def check_declared_simulated(quote: TdxQuote) -> None:
     """A simulated quote says that it is one, under its signature."""
-    if quote.user_data != simulated.USER_DATA:
-        raise EvidenceRefused(StepName.QUOTE_STRUCTURE, "the quote does not call itself SIMULATED")
+    if (quote.version, quote.user_data) != (simulated.QUOTE_VERSION, simulated.USER_DATA):
+        raise EvidenceMalformed(
+            StepName.QUOTE_STRUCTURE, "the quote does not call itself SIMULATED"
+        )
 
 
 def pinned_root(quote: TdxQuote, collateral: Collateral, policy: Policy) -> bytes:
@@ -90,11 +103,11 @@ def pinned_root(quote: TdxQuote, collateral: Collateral, policy: Policy) -> byte
     try:
         root = split_certificates(collateral.tcb_info_issuer_chain.encode())[-1]
     except ValueError as error:
-        raise EvidenceRefused(step, f"the collateral's chain: {error}") from None
+        raise CollateralChain(step, f"the collateral's chain: {error}") from None
     if hashlib.sha256(root).hexdigest() not in policy.simulated.roots:
-        raise EvidenceRefused(step, "the policy does not pin this simulated root")
+        raise UnknownRoot(step, "the policy does not pin this simulated root")
     if quote.chain[-1] != root:
-        raise EvidenceRefused(step, "the quote ends in another root than its collateral")
+        raise UnknownRoot(step, "the quote ends in another root than its collateral")
     return root
 
 
@@ -102,7 +115,7 @@ def check_tcb(claims: Claims, policy: Policy) -> None:
     """The patch level's status is one that the policy accepts."""
     if claims.status not in policy.simulated.accepted_tcb:
         advisories = ", ".join(claims.advisory_ids) or "none"
-        raise EvidenceRefused(
+        raise TcbRefused(
             StepName.TCB_STATUS,
             f"the patch level is {claims.status} (advisories: {advisories}), not accepted",
         )
@@ -112,15 +125,17 @@ def check_attributes(quote: TdxQuote) -> None:
     """No debugger, and no other attribute: the DCAP library lets PKS, KL and PERFMON pass."""
     step = StepName.DEBUG_DISABLED
     if quote.td_attributes != simulated.TD_ATTRIBUTES:
-        raise EvidenceRefused(step, "TD attributes are set that a simulated machine does not have")
+        raise AttributesRefused(
+            step, "TD attributes are set that a simulated machine does not have"
+        )
     if quote.xfam != simulated.XFAM:
-        raise EvidenceRefused(step, "CPU features are set that a simulated machine does not have")
+        raise AttributesRefused(step, "CPU features are set that a simulated machine does not have")
 
 
 def check_binding(quote: TdxQuote, keyset: Keyset, evidence: Evidence) -> None:
     """The quote was made for this keyset and this GPU evidence."""
     if quote.report_data != report_data(canonical.digest(keyset), evidence.gpus):
-        raise EvidenceRefused(
+        raise BindingMismatch(
             StepName.REPORT_DATA_BINDING,
             "the quote binds other keys or GPU evidence than the ones offered",
         )
@@ -130,9 +145,9 @@ def check_measurement(quote: TdxQuote, policy: Policy) -> None:
     """The image is allowed, and nothing else is measured beside it."""
     step = StepName.MEASUREMENT
     if quote.mr_td.hex() not in policy.simulated.mr_td:
-        raise EvidenceRefused(step, "the policy does not allow this image (MRTD)")
+        raise MeasurementRefused(step, "the policy does not allow this image (MRTD)")
     if any(quote.seam + quote.mr_config + b"".join(quote.rtmrs)):
-        raise EvidenceRefused(step, "RTMR, configuration or module fields are not zero")
+        raise MeasurementRefused(step, "RTMR, configuration or module fields are not zero")
 
 
 def check_no_gpus(evidence: Evidence) -> None:

@@ -14,11 +14,11 @@ MAX_CERTIFICATES = 4
 """Leaf, intermediate and root, and one to spare."""
 
 
-def split_certificates(pem: bytes) -> list[bytes]:
+def split_certificates(pem: bytes, *, most: int = MAX_CERTIFICATES) -> list[bytes]:
     """The DER of each certificate, first to last; raises `ValueError` for any other spelling."""
     parts = pem.split(_BEGIN)[1:]
-    if not 0 < len(parts) <= MAX_CERTIFICATES:
-        raise ValueError("a chain of one to four certificates is wanted")
+    if not 0 < len(parts) <= most:
+        raise ValueError(f"a chain of 1 to {most} certificates is wanted")
     chain = [_decode(part) for part in parts]
     if b"".join(map(to_pem, chain)) != pem:
         raise ValueError("the PEM is not in its canonical form")

@@ -9,22 +9,40 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from bombyx import canonical
+from bombyx.attestation.platform_rules import (
+    NvidiaPolicy,
+    Rules,
+    SnpPolicy,
+    TdxPolicy,
+    VtpmPolicy,
+)
+from bombyx.attestation.platform_tables import (
+    describe,
+    parse_nvidia,
+    parse_snp,
+    parse_tdx,
+    parse_vtpm,
+    render_platform,
+)
+from bombyx.attestation.policy_names import NETWORKS, PLATFORMS, SIMULATED, TCB_STATUSES
 from bombyx.attestation.policy_table import Table
 from bombyx.errors import PolicyError
 
+__all__ = [
+    "NETWORKS",
+    "PLATFORMS",
+    "POLICY_VERSION",
+    "SIMULATED",
+    "TCB_STATUSES",
+    "ModelRules",
+    "Policy",
+    "SimulatedRules",
+    "parse_policy",
+    "policy_hash",
+    "render_policy",
+]
+
 POLICY_VERSION: Final = 1
-NETWORKS: Final = ("local", "testnet", "mainnet")
-PLATFORMS: Final = ("tdx", "sev-snp", "vtpm", "simulated")
-SIMULATED: Final = "simulated"
-TCB_STATUSES: Final = (
-    "UpToDate",
-    "SWHardeningNeeded",
-    "ConfigurationNeeded",
-    "ConfigurationAndSWHardeningNeeded",
-    "OutOfDate",
-    "OutOfDateConfigurationNeeded",
-)
-"""Intel's names. `Revoked` is not among them: no policy can accept it."""
 _DIGEST_BYTES = 32
 _MEASUREMENT_BYTES = 48
 
@@ -51,7 +69,8 @@ class ModelRules:
 class Policy:
     """What one verifier accepts; lists are sorted, so that equal rules are equal policies.
 
-    `gateways` pins gateway identity keys; None pins none, an empty tuple allows none.
+    `gateways` pins gateway identity keys; None pins none, an empty tuple allows none. The rules of
+    a real platform are None where the file has no table for it: then its defaults count.
     """
 
     version: int
@@ -60,6 +79,10 @@ class Policy:
     gateways: tuple[str, ...] | None = None
     simulated: SimulatedRules = SimulatedRules()
     models: tuple[ModelRules, ...] = ()
+    tdx: TdxPolicy | None = None
+    snp: SnpPolicy | None = None
+    nvidia: NvidiaPolicy | None = None
+    vtpm: VtpmPolicy | None = None
 
     def model(self, name: str) -> ModelRules | None:
         """The rules for a model's name, or None: not allowed."""
@@ -85,6 +108,10 @@ def parse_policy(source: Mapping[str, Any]) -> Policy:
         gateways=table.hexes("gateways", _DIGEST_BYTES) if "gateways" in source else None,
         simulated=_simulated(table.table("simulated")),
         models=_models(table.table("models")),
+        tdx=parse_tdx(table.table("tdx")) if "tdx" in source else None,
+        snp=parse_snp(table.table("snp")) if "snp" in source else None,
+        nvidia=parse_nvidia(table.table("nvidia")) if "nvidia" in source else None,
+        vtpm=parse_vtpm(table.table("vtpm")) if "vtpm" in source else None,
     )
     table.finish()
     _refuse_simulation_of_money(policy)
@@ -124,9 +151,17 @@ def _refuse_simulation_of_money(policy: Policy) -> None:
 
 
 def policy_hash(policy: Policy) -> str:
-    """Hex SHA-256 of the policy's canonical form; absent pins are absent."""
+    """Hex SHA-256 of the policy's canonical form; absent pins and platforms are absent."""
     fields = {key: value for key, value in asdict(policy).items() if value is not None}
+    for name, rules in _platforms(policy):
+        fields[name] = describe(rules)
     return canonical.digest(fields).hex()
+
+
+def _platforms(policy: Policy) -> list[tuple[str, Rules]]:
+    """The rules for real platforms that the policy has, by the name of their table."""
+    tables = {"tdx": policy.tdx, "snp": policy.snp, "nvidia": policy.nvidia, "vtpm": policy.vtpm}
+    return [(name, rules) for name, rules in tables.items() if rules is not None]
 
 
 def render_policy(policy: Policy) -> str:
@@ -138,6 +173,8 @@ def render_policy(policy: Policy) -> str:
     rules = policy.simulated
     lines += ["", "[simulated]", _pair("roots", rules.roots), _pair("mr_td", rules.mr_td)]
     lines.append(_pair("accepted_tcb", rules.accepted_tcb))
+    for name, platform in _platforms(policy):
+        lines += render_platform(name, platform)
     for model in policy.models:
         lines += ["", f'[models."{model.name}"]']
         lines += [_pair("weights", model.weights), _pair("engines", model.engines)]

@@ -9,6 +9,8 @@ from bombyx.errors import PolicyError
 MAX_ENTRIES = 4096
 """Entries of one list or table: policies are written by people and registries, not by attackers,
 and a lookup stays cheap."""
+MAX_COUNT = 2**53 - 1
+_MASK = re.compile(r"0x[0-9a-f]{1,16}")
 _NAME = re.compile(r"[A-Za-z0-9._:/@+-]{1,128}")
 
 
@@ -30,6 +32,56 @@ class Table:
         value = self._take(key)
         if type(value) is not int:
             raise PolicyError(f"policy: {self._dotted(key)} must be an integer")
+        return value
+
+    def count(self, key: str, default: int) -> int:
+        """An integer of 0 to 2^53 - 1; absent is the default."""
+        value = self._source.get(key, default)
+        self._left.discard(key)
+        if type(value) is not int or not 0 <= value <= MAX_COUNT:
+            raise PolicyError(f"policy: {self._dotted(key)} must be an integer, not below 0")
+        return value
+
+    def flag(self, key: str, *, default: bool) -> bool:
+        """A boolean; absent is the default."""
+        value = self._source.get(key, default)
+        self._left.discard(key)
+        if not isinstance(value, bool):
+            raise PolicyError(f"policy: {self._dotted(key)} must be true or false")
+        return value
+
+    def bits(self, key: str, default: int) -> int:
+        """A mask of up to 64 bits, written `0x…`; absent is the default."""
+        value = self._source.get(key, f"{default:#x}")
+        self._left.discard(key)
+        if not isinstance(value, str) or not _MASK.fullmatch(value):
+            raise PolicyError(f'policy: {self._dotted(key)} must be bits in hex, such as "0x10"')
+        return int(value, 16)
+
+    def texts(self, key: str, form: re.Pattern[str]) -> tuple[str, ...]:
+        """A list of strings of a form, sorted; absent is empty."""
+        items = self._list(key)
+        for item in items:
+            if not isinstance(item, str) or not form.fullmatch(item):
+                raise PolicyError(f"policy: {self._dotted(key)} holds what cannot be in it")
+        return _sorted(items)
+
+    def listed(self, key: str, *sizes: int) -> tuple[str, ...] | None:
+        """As `hexes`, for values of one of a few sizes; absent is None: nobody asks."""
+        if not self.has(key):
+            return None
+        forms = "|".join(f"[0-9a-f]{{{2 * size}}}" for size in sizes)
+        return self.texts(key, re.compile(forms))
+
+    def has(self, key: str) -> bool:
+        """Whether the key is there."""
+        return key in self._source
+
+    def text(self, key: str) -> str:
+        """A required string."""
+        value = self._take(key)
+        if not isinstance(value, str):
+            raise PolicyError(f"policy: {self._dotted(key)} must be a string")
         return value
 
     def choice(self, key: str, allowed: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ everything but the silicon is exercised. Its quotes say so in their signed heade
 
 import hashlib
 
+QUOTE_VERSION = 4
 USER_DATA = b"SIMULATED".ljust(20, b"\0")
 """In the quote's signed header."""
 FMSPC = bytes.fromhex("5353494d0001")

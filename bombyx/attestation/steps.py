@@ -51,9 +51,8 @@ STEPS: Final[Mapping[StepName, str]] = MappingProxyType(
         StepName.EVIDENCE_FORM: "The evidence is canonical and its base64 has one spelling.",
         StepName.PLATFORM_ALLOWED: "The policy names the platform and this version verifies it.",
         StepName.COLLATERAL_PRESENT: "The vendor's collateral is the one that the evidence names.",
-        StepName.QUOTE_STRUCTURE: "The quote is a TDX quote of version 4, each length exact.",
-        StepName.QUOTE_SIGNATURE: "The quoting enclave signed the quote with a key of the "
-        "platform.",
+        StepName.QUOTE_STRUCTURE: "The quote is of the platform's form, each length exact.",
+        StepName.QUOTE_SIGNATURE: "A key of the platform signed the quote.",
         StepName.CERTIFICATE_CHAIN: "The platform's certificate leads to a pinned root.",
         StepName.COLLATERAL_CURRENT: "The collateral is signed by the vendor, of this platform, "
         "and within its dates.",
@@ -84,10 +83,37 @@ SIMULATED_UNKNOWN: Final = (
 """Exactly the steps that stay unknown for a worker on the simulated platform."""
 
 
+_ON_EVERY_MACHINE: Final = (
+    StepName.PLATFORM_IDENTITY,
+    StepName.GPU_EVIDENCE,
+    StepName.GPU_BINDING,
+    StepName.PHYSICAL_ATTACK_RESISTANCE,
+)
+_WITHOUT_COLLATERAL: Final = (StepName.COLLATERAL_PRESENT, StepName.COLLATERAL_CURRENT)
+MAY_BE_UNKNOWN: Final[Mapping[str, frozenset[StepName]]] = MappingProxyType(
+    {
+        "simulated": frozenset(SIMULATED_UNKNOWN),
+        "tdx": frozenset(_ON_EVERY_MACHINE),
+        "sev-snp": frozenset((*_ON_EVERY_MACHINE, *_WITHOUT_COLLATERAL, StepName.TCB_NOT_REVOKED)),
+        "vtpm": frozenset(
+            (
+                *_ON_EVERY_MACHINE,
+                *_WITHOUT_COLLATERAL,
+                StepName.TCB_STATUS,
+                StepName.TCB_NOT_REVOKED,
+                StepName.DEBUG_DISABLED,
+            )
+        ),
+    }
+)
+"""The steps that a worker of a platform may leave unknown; where a policy asks, they fail."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One line of an examination; `detail` is a sentence for people."""
+    """One line of an examination; `detail` is a sentence for people, `code` a failure's own."""
 
     name: StepName
     result: Result
     detail: str
+    code: str = ""

@@ -11,14 +11,18 @@ from typing import Final
 
 from bombyx import canonical
 from bombyx.attestation import checks, dcap
+from bombyx.attestation.binding import report_data
 from bombyx.attestation.collateral import Collateral
 from bombyx.attestation.evidence import Evidence
 from bombyx.attestation.keyset import Keyset, ModelRecord
-from bombyx.attestation.policy import Policy, policy_hash
-from bombyx.attestation.steps import SIMULATED_UNKNOWN, Result, Step, StepName
+from bombyx.attestation.machines import Machine, Shown, verify_machine
+from bombyx.attestation.policy import SIMULATED, Policy, policy_hash
+from bombyx.attestation.roots import PINNED, Roots
+from bombyx.attestation.steps import MAY_BE_UNKNOWN, Result, Step, StepName
 from bombyx.attestation.tdx_quote import parse_quote
 from bombyx.errors import EvidenceRefused, ModelNotFound, WorkerRefused
 
+_WITH_COLLATERAL: Final = "tdx"
 _MAKER: Final = object()
 _NOT_EXAMINED = "not examined, since another step failed"
 
@@ -38,19 +42,24 @@ _NOTHING: Final = Conclusion(expires_at=0, platform_id="", models=(), sealing_ke
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """All steps in their order, and what follows from them (nothing, if one failed)."""
+    """All steps in their order, and what follows from them (nothing, if one failed).
+
+    `platform` decides which steps may stay unknown: one that nobody knows may leave none open.
+    """
 
     steps: tuple[Step, ...]
     conclusion: Conclusion
+    platform: str = SIMULATED
 
     @property
     def refusal(self) -> Step | None:
         """The step for which the worker is refused: a failed one, or one unknown without leave."""
+        allowed = MAY_BE_UNKNOWN.get(self.platform, frozenset())
         failed = [step for step in self.steps if step.result is Result.FAIL]
         open_steps = [
             step
             for step in self.steps
-            if step.result is Result.UNKNOWN and step.name not in SIMULATED_UNKNOWN
+            if step.result is Result.UNKNOWN and step.name not in allowed
         ]
         return next(iter(failed + open_steps), None)
 
@@ -126,8 +135,13 @@ class _Record:
         for name, detail in details.items():
             self._steps[name] = Step(name, Result.UNKNOWN, detail)
 
-    def fails(self, name: StepName, detail: str) -> None:
-        self._steps[name] = Step(name, Result.FAIL, detail)
+    def left_open(self, details: Mapping[StepName, str]) -> None:
+        """Say why steps are unknown that nothing showed."""
+        self.unknown({name: why for name, why in details.items() if name not in self._steps})
+
+    def fails(self, refusal: EvidenceRefused) -> None:
+        name = StepName(refusal.step)
+        self._steps[name] = Step(name, Result.FAIL, refusal.message, refusal.code)
 
     def listed(self) -> tuple[Step, ...]:
         return tuple(
@@ -144,24 +158,55 @@ _SIMULATED_DETAILS: Final = {
 }
 
 
+_NO_LIST: Final = "the policy lists no machines"
+_NO_GPU: Final = "there is no GPU evidence, and the policy asks for none"
+_NO_WORD: Final = "the platform has no such word of its vendor"
+_REAL_DETAILS: Final = {
+    StepName.PLATFORM_IDENTITY: _NO_LIST,
+    StepName.GPU_EVIDENCE: _NO_GPU,
+    StepName.GPU_BINDING: _NO_GPU,
+    StepName.COLLATERAL_PRESENT: _NO_WORD,
+    StepName.COLLATERAL_CURRENT: _NO_WORD,
+    StepName.TCB_NOT_REVOKED: "no revocation list is at hand",
+    StepName.TCB_STATUS: _NO_WORD,
+    StepName.DEBUG_DISABLED: _NO_WORD,
+    StepName.PHYSICAL_ATTACK_RESISTANCE: "no evidence can show that nobody taps the memory bus",
+}
+"""Why a step of a real machine stays unknown that nothing showed."""
+
+
 def examine(
-    keyset: Keyset, evidence: Evidence, collateral: Collateral | None, *, policy: Policy, now: int
+    keyset: Keyset,
+    evidence: Evidence,
+    collateral: Collateral | None,
+    *,
+    policy: Policy,
+    now: int,
+    roots: Roots = PINNED,
 ) -> Examination:
     """Every step, in order; the first that fails ends the argument. `now` in unix seconds."""
     record = _Record()
     try:
-        conclusion = _argue(record, keyset, evidence, collateral, policy=policy, now=now)
+        conclusion = _argue(
+            record, keyset, evidence, collateral, policy=policy, roots=roots, now=now
+        )
     except EvidenceRefused as refusal:
-        record.fails(StepName(refusal.step), refusal.message)
+        record.fails(refusal)
         conclusion = _NOTHING
-    return Examination(record.listed(), conclusion)
+    return Examination(record.listed(), conclusion, keyset.platform)
 
 
 def verify_worker(
-    keyset: Keyset, evidence: Evidence, collateral: Collateral | None, *, policy: Policy, now: int
+    keyset: Keyset,
+    evidence: Evidence,
+    collateral: Collateral | None,
+    *,
+    policy: Policy,
+    now: int,
+    roots: Roots = PINNED,
 ) -> VerifiedWorker:
     """The worker that these documents prove; raises `WorkerRefused` with all steps."""
-    examination = examine(keyset, evidence, collateral, policy=policy, now=now)
+    examination = examine(keyset, evidence, collateral, policy=policy, now=now, roots=roots)
     refusal = examination.refusal
     if refusal is not None:
         raise WorkerRefused(f"{refusal.name}: {refusal.detail}", steps=examination.steps)
@@ -182,6 +227,7 @@ def _argue(
     collateral: Collateral | None,
     *,
     policy: Policy,
+    roots: Roots,
     now: int,
 ) -> Conclusion:
     """Why a worker may be trusted with a prompt; raises `EvidenceRefused` where it may not.
@@ -204,6 +250,44 @@ def _argue(
     # 2
     checks.check_platform(keyset.platform, policy)
     record.holds(StepName.PLATFORM_ALLOWED, f"the policy names {keyset.platform}")
+    # 3 to 7
+    if keyset.platform == SIMULATED:
+        machine = _prove_simulated(
+            record, raw, keyset, evidence, collateral, policy=policy, now=now
+        )
+    else:
+        if evidence.platform == _WITH_COLLATERAL:
+            collateral = checks.present_collateral(collateral, evidence)
+            record.holds(StepName.COLLATERAL_PRESENT, f"digest {evidence.collateral}")
+        digest = canonical.digest(keyset)
+        shown = Shown(raw, evidence, collateral, digest, report_data(digest, evidence.gpus))
+        machine = verify_machine(shown, policy=policy, roots=roots, now=now, note=record.holds)
+        record.left_open(_REAL_DETAILS)
+    models = checks.allowed_models(keyset, policy)
+    record.holds(StepName.MODEL_ALLOWED, ", ".join(model.id for model in models))
+    # 8
+    keys = tuple(checks.sealing_key(key) for key in keyset.hpke)
+    record.holds(StepName.SEALING_KEY, f"{keyset.hpke[0].alg}, key {keyset.hpke[0].id}")
+    ends = keyset.not_after if machine.expires_at is None else machine.expires_at
+    return Conclusion(
+        expires_at=min(keyset.not_after, ends),
+        platform_id=machine.platform_id,
+        models=models,
+        sealing_keys=keys,
+    )
+
+
+def _prove_simulated(
+    record: _Record,
+    raw: bytes,
+    keyset: Keyset,
+    evidence: Evidence,
+    collateral: Collateral | None,
+    *,
+    policy: Policy,
+    now: int,
+) -> Machine:
+    """Steps 3 to 6, and the image, of a machine without hardware: the same path, its own root."""
     # 3
     collateral = checks.present_collateral(collateral, evidence)
     record.holds(StepName.COLLATERAL_PRESENT, f"digest {evidence.collateral}")
@@ -229,15 +313,5 @@ def _argue(
     checks.check_measurement(quote, policy)
     record.holds(StepName.MEASUREMENT, f"MRTD {quote.mr_td.hex()[:16]}… is allowed")
     checks.check_no_gpus(evidence)
-    models = checks.allowed_models(keyset, policy)
-    record.holds(StepName.MODEL_ALLOWED, ", ".join(model.id for model in models))
-    # 8
-    keys = tuple(checks.sealing_key(key) for key in keyset.hpke)
-    record.holds(StepName.SEALING_KEY, f"{keyset.hpke[0].alg}, key {keyset.hpke[0].id}")
     record.unknown(_SIMULATED_DETAILS)
-    return Conclusion(
-        expires_at=min(keyset.not_after, claims.expires_at),
-        platform_id=claims.ppid,
-        models=models,
-        sealing_keys=keys,
-    )
+    return Machine(claims.ppid, claims.expires_at)

@@ -25,8 +25,8 @@ from bombyx.settings import load_settings
 
 _OK = 200
 _TIMEOUT_SECONDS = 30.0
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_MARKS = {"pass": "ok  ", "fail": "FAIL", "unknown": "?   "}
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+MARKS = {"pass": "ok  ", "fail": "FAIL", "unknown": "?   "}
 
 
 def verify(
@@ -97,6 +97,6 @@ def _table(entry: Entry, found: Examination) -> str:
     lines = [f"worker {keyset_digest(entry.keyset)} ({entry.keyset.platform}): {verdict}"]
     for step in found.steps:
         # Details can quote what a stranger sent: no escape sequence reaches the terminal.
-        detail = _CONTROL.sub("?", step.detail)
-        lines += [f"  {_MARKS[step.result]} {step.name:<27} {detail}", f"       {STEPS[step.name]}"]
+        detail = CONTROL.sub("?", step.detail)
+        lines += [f"  {MARKS[step.result]} {step.name:<27} {detail}", f"       {STEPS[step.name]}"]
     return "\n".join(lines)

@@ -122,6 +122,92 @@ def test_a_wrong_key_is_named(changes: dict[str, Any], complaint: str) -> None:
     assert complaint in error.value.message
 
 
+PLATFORM_TABLES: dict[str, dict[str, Any]] = {
+    "tdx": {
+        "accepted_tcb": ["UpToDate", "OutOfDate"],
+        "rejected_advisories": ["INTEL-SA-00615"],
+        "grace_seconds": 86400,
+        "min_evaluation": 18,
+        "td_attributes": "0x10000000",
+        "xfam": "0x602e7",
+        "images": ["aa" * 32],
+        "mr_config": ["00" * 144],
+        "platforms": ["cc" * 16],
+        **{name: ["bb" * 48] for name in ("mr_seam", "mr_td", "rtmr0", "rtmr1", "rtmr2")},
+        "rtmr3": [],
+    },
+    "snp": {
+        "generations": ["genoa"],
+        "signing_keys": ["vcek"],
+        "min_tcb": {"snp": 22, "bl": 7},
+        "guest_policy": "0x2000000",
+        "platform_info": "0x20",
+        "max_vmpl": 1,
+        "require_revocation": True,
+        "measurements": ["bb" * 48],
+        "host_data": ["aa" * 32],
+        "id_keys": [],
+        "platforms": ["cc" * 64],
+    },
+    "nvidia": {
+        "architectures": ["hopper"],
+        "count": 8,
+        "min_driver": "550.90.07",
+        "vbios": ["96.00.A5.00.01"],
+        "devices": ["aa" * 32],
+        "require_firmware": True,
+        "require_revocation": False,
+    },
+    "vtpm": {"keys": ["aa" * 32], "pcrs": {"0": [], "11": ["bb" * 32]}},
+}
+
+
+@pytest.mark.spec("17.3-a")
+@pytest.mark.parametrize("name", PLATFORM_TABLES)
+def test_a_platforms_table_reads_back_and_is_in_the_hash(name: str) -> None:
+    for table in (PLATFORM_TABLES[name], {}):
+        policy = parse_policy(policy_table(**{name: table}))
+        again = parse_policy(tomllib.loads(render_policy(policy)))
+        assert again == policy
+        assert policy_hash(again) == policy_hash(policy) != policy_hash(POLICY)
+    for key in PLATFORM_TABLES[name]:
+        less = {other: value for other, value in PLATFORM_TABLES[name].items() if other != key}
+        changed = parse_policy(policy_table(**{name: less}))
+        whole = parse_policy(policy_table(**{name: PLATFORM_TABLES[name]}))
+        same = (name, key) == ("nvidia", "require_revocation")
+        assert (policy_hash(changed) == policy_hash(whole)) is same
+
+
+@pytest.mark.spec("17.3-a")
+@pytest.mark.parametrize(
+    ("name", "table", "complaint"),
+    [
+        ("tdx", {"mrtd": []}, "unknown key tdx.mrtd"),
+        ("tdx", {"accepted_tcb": ["Revoked"]}, "tdx.accepted_tcb must be of"),
+        ("tdx", {"rejected_advisories": ["x y"]}, "tdx.rejected_advisories holds"),
+        ("tdx", {"grace_seconds": -1}, "tdx.grace_seconds must be an integer"),
+        ("tdx", {"grace_seconds": True}, "tdx.grace_seconds must be an integer"),
+        ("tdx", {"td_attributes": 1}, "tdx.td_attributes must be bits"),
+        ("tdx", {"xfam": "602e7"}, "tdx.xfam must be bits"),
+        ("tdx", {"mr_td": ["aa" * 32]}, "tdx.mr_td holds"),
+        ("snp", {"generations": ["naples"]}, "snp.generations must be of"),
+        ("snp", {"min_tcb": {"snp": 256}}, "snp.min_tcb holds"),
+        ("snp", {"min_tcb": {"spl": 1}}, "unknown key snp.min_tcb.spl"),
+        ("snp", {"require_revocation": 1}, "snp.require_revocation must be true or false"),
+        ("nvidia", {"min_driver": 550}, "nvidia.min_driver must be a string"),
+        ("nvidia", {"min_driver": "new"}, "nvidia.min_driver must be a version"),
+        ("nvidia", {"vbios": ["96"]}, "nvidia.vbios holds"),
+        ("vtpm", {"pcrs": {"24": []}}, "unknown key vtpm.pcrs.24"),
+        ("vtpm", {"keys": "x"}, "vtpm.keys must be a list"),
+        ("vtpm", [], "vtpm must be a table"),
+    ],
+)
+def test_a_wrong_key_of_a_platform_is_named(name: str, table: Any, complaint: str) -> None:
+    with pytest.raises(PolicyError) as error:
+        parse_policy(policy_table(**{name: table}))
+    assert complaint in error.value.message
+
+
 @pytest.mark.parametrize("key", ["version", "network"])
 def test_a_required_key_is_missed_by_name(key: str) -> None:
     table = policy_table()

@@ -1,0 +1,1 @@
+"""Verifies evidence of NVIDIA GPUs and switches (SPEC 17.6)."""

@@ -1,0 +1,1 @@
+"""Verifies AMD SEV-SNP reports (SPEC 17.5)."""

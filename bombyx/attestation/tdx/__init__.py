@@ -1,0 +1,1 @@
+"""Verifies Intel TDX quotes (SPEC 17.4)."""

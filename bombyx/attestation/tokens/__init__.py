@@ -1,0 +1,1 @@
+"""Verifies attestation tokens, a second opinion on evidence (SPEC 17.8)."""

@@ -1,0 +1,50 @@
+"""The root hash of a file system under dm-verity, and where a kernel names it (SPEC 17.9).
+
+A kernel that was measured with `roothash=` on its command line reads nothing else: with the root
+the whole image, and a model in one of its own, are measured.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from typing import Final
+
+BLOCK_BYTES: Final = 4096
+MAX_SALT_BYTES = 256
+_DIGEST_BYTES = 32
+_PER_BLOCK = BLOCK_BYTES // _DIGEST_BYTES
+_NAMED = re.compile(r"(?:^| )(?:roothash|systemd\.verity_root_hash)=(\S*)(?= |$)")
+_HEX = re.compile(r"[0-9a-f]{64}")
+
+
+def verity_root(blocks: Iterable[bytes], *, salt: bytes) -> bytes:
+    """32 bytes of an image's root (format 1, SHA-256, blocks of 4096 bytes).
+
+    Raises `ValueError` for an image of no or uneven blocks, and for a salt beyond 256 bytes.
+    """
+    if len(salt) > MAX_SALT_BYTES:
+        raise ValueError("a salt of dm-verity has at most 256 bytes")
+    level = [_digest(salt, block) for block in blocks]
+    if not level:
+        raise ValueError("an image has at least one block")
+    while len(level) > 1:
+        level = [_digest(salt, _packed(level, at)) for at in range(0, len(level), _PER_BLOCK)]
+    return level[0]
+
+
+def _packed(level: list[bytes], at: int) -> bytes:
+    return b"".join(level[at : at + _PER_BLOCK]).ljust(BLOCK_BYTES, b"\0")
+
+
+def _digest(salt: bytes, block: bytes) -> bytes:
+    if len(block) != BLOCK_BYTES:
+        raise ValueError("an image consists of blocks of 4096 bytes")
+    return hashlib.sha256(salt + block).digest()
+
+
+def named_root(command_line: str) -> bytes | None:
+    """The root hash that a kernel's command line names; None without exactly one."""
+    found = _NAMED.findall(command_line)
+    if len(found) != 1 or not _HEX.fullmatch(found[0]):
+        return None
+    return bytes.fromhex(found[0])

@@ -1,0 +1,1 @@
+"""Verifies quotes of virtual TPMs (SPEC 17.7)."""
