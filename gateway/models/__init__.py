@@ -2,6 +2,7 @@
 
 from gateway.models.accounts import account, api_key, key_limit, ledger_entry, payer
 from gateway.models.audit import audit_log
+from gateway.models.collateral import vendor_document
 from gateway.models.metadata import metadata
 from gateway.models.metering import (
     allowance,
@@ -35,4 +36,5 @@ __all__ = [
     "receipt",
     "sanction",
     "usage_day",
+    "vendor_document",
 ]

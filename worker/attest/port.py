@@ -1,8 +1,11 @@
 """The port to a machine's attestation hardware, and the one order to use it in (SPEC 13.5)."""
 
 import base64
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import UNSET
 
 from bombyx import canonical
 from bombyx.attestation.binding import report_data
@@ -10,21 +13,29 @@ from bombyx.attestation.collateral import Collateral, collateral_digest
 from bombyx.attestation.evidence import Evidence, GpuEvidence
 from bombyx.attestation.keyset import Keyset
 
+Gpus = Callable[[bytes], Awaitable[list[GpuEvidence]]]
+"""Reports of a machine's GPUs for a keyset's digest, as `Quoter.gpus` gives them."""
+
+
+async def no_gpus(keyset_digest: bytes) -> list[GpuEvidence]:  # noqa: ARG001  (as of any `Gpus`)
+    """A machine without GPUs that could prove themselves."""
+    return []
+
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A CPU's quote and what its vendor says about the CPU."""
+    """A machine's quote and what the CPU's vendor says about it; None where it needs no saying."""
 
     raw: bytes
-    collateral: Collateral
+    collateral: Collateral | None
 
 
 @dataclass(frozen=True, slots=True)
 class Attested:
-    """A keyset's evidence and the collateral that it names."""
+    """A keyset's evidence and the collateral that it names, if it names any."""
 
     evidence: Evidence
-    collateral: Collateral
+    collateral: Collateral | None
 
 
 class Quoter(Protocol):
@@ -58,6 +69,6 @@ async def attest(quoter: Quoter, keyset: Keyset) -> Attested:
         platform=quoter.platform,
         quote=base64.b64encode(quote.raw).decode(),
         gpus=gpus,
-        collateral=collateral_digest(quote.collateral),
+        collateral=UNSET if quote.collateral is None else collateral_digest(quote.collateral),
     )
     return Attested(evidence, quote.collateral)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from bombyx.attestation.evidence import GpuEvidence
-from bombyx.attestation.policy import SIMULATED
+from bombyx.attestation.policy_names import SIMULATED
 from worker.attest.port import Quote
 from worker.attest.simulated_collateral import mint_collateral
 from worker.attest.simulated_platform import Body, SimulatedPlatform

@@ -42,6 +42,7 @@ async def test_the_cpu_is_asked_last_and_covers_the_gpus() -> None:
 
 async def test_evidence_names_its_collateral_and_platform() -> None:
     attested = await attest(MachineWithGpus(), KEYSET)
+    assert attested.collateral is not None
     assert attested.evidence.collateral == collateral_digest(attested.collateral)
     assert attested.evidence.platform == "simulated"
 

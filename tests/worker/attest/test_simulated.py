@@ -60,12 +60,14 @@ async def test_everything_says_simulated() -> None:
     for der in quote.chain:
         subject = x509.load_der_x509_certificate(der).subject.rfc4514_string()
         assert "SIMULATED NOT INTEL" in subject
+    assert proof.collateral is not None
     assert f'"fmspc":"{FMSPC.hex().upper()}"' in proof.collateral.tcb_info
     assert FMSPC.hex() == "5353494d0001"
 
 
 async def test_collateral_lives_29_days() -> None:
     proof = await attested(Clock())
+    assert proof.collateral is not None
     info = msgspec.json.decode(proof.collateral.tcb_info)
     end = datetime.strptime(info["nextUpdate"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     assert end.timestamp() == NOW + 29 * DAY

@@ -1,0 +1,1 @@
+"""Vendors' words about platforms: fetched once, kept, refreshed, served (SPEC 17.10)."""
