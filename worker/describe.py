@@ -1,48 +1,59 @@
 """`bombyx worker --describe`: what a worker with these settings will attest, without serving.
 
-For whoever writes a policy: digests of models and engine, platform, image, simulated root.
+For whoever writes a policy: digests of models and engine, platform, what it measured.
 """
 
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bombyx.attestation.policy import SIMULATED
-from bombyx.attestation.simulated import image_measurement
 from bombyx.cli.output import Output
-from worker.attest.simulated_root import SimulatedRoot, load_or_create_root, root_sha256
+from worker.attest.choose import Machine, choose_machine
 from worker.clock import now_ms
-from worker.engines import build_engine, served
+from worker.engine.supervised import SupervisedEngine
+from worker.engines import build_engine
+from worker.gpu.evidence import machine_gpus
 from worker.logs import configure_logs
+from worker.models.identity import identified
 from worker.settings import WorkerSettings
 
-ROOT_FILE = "simulated-root.pem"
 _STATE_MODE = 0o700
 
 
 async def describe(settings: WorkerSettings, folder: Path, output: Output) -> None:
-    """Start the engine, tell what it serves, stop it; raises `SetupError`."""
+    """Tell what the engine serves, starting it only to ask; raises `SetupError`."""
     configure_logs()
-    root = _root(settings, folder)
+    machine = _machine(settings, folder)
+    measured = await machine.measured()
     engine = build_engine(settings, state=folder, say=output.say)
     try:
-        await engine.start()
-        models = served(engine, settings)
+        # What we start ourselves is known from its files; a large model loads for minutes.
+        await (engine.examine() if isinstance(engine, SupervisedEngine) else engine.start())
+        models = await identified(engine, settings, folder)
     finally:
         await engine.close()
     document: dict[str, Any] = {
-        "platform": SIMULATED,
-        "mr_td": image_measurement(version("bombyx")).hex(),
-        "root": root_sha256(root),
+        "platform": machine.quoter.platform,
+        **measured,
         "models": [
             {"id": model.id, "weights": model.weights, "engine": model.engine} for model in models
         ],
     }
-    lines = [f"platform {SIMULATED}, image {document['mr_td']}, root {document['root']}"]
+    lines = [f"platform {machine.quoter.platform}: {machine.reason}"]
+    lines += [f"{name}: {_shown(value)}" for name, value in measured.items()]
     lines += [f"{model.id}: weights {model.weights}, engine {model.engine}" for model in models]
     output.answer(document, "\n".join(lines))
 
 
-def _root(settings: WorkerSettings, folder: Path) -> SimulatedRoot:
+def _machine(settings: WorkerSettings, folder: Path) -> Machine:
     folder.mkdir(parents=True, exist_ok=True, mode=_STATE_MODE)
-    return load_or_create_root(settings.simulated_root or folder / ROOT_FILE, now=now_ms() // 1000)
+    return choose_machine(settings, folder, clock=_now, gpus=machine_gpus(settings.gpus))
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {one}" for name, one in value.items())
+    return str(value)
+
+
+def _now() -> int:
+    return now_ms() // 1000

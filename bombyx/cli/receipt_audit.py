@@ -26,7 +26,7 @@ from bombyx.cli.recount import (
     recount_completion,
     recount_prompt,
 )
-from bombyx.cli.tokenizer_files import file_sha256, find_model, open_tokenizer
+from bombyx.cli.tokenizer_files import find_model, is_model, open_tokenizer
 from bombyx.client.transcripts import TranscriptFile
 from bombyx.errors import BadAnswer, BadReceipt, SetupError
 from bombyx.money.cost import Rates, Tokens, price
@@ -113,7 +113,7 @@ def _recount(
         prompt=recount_prompt(request, statement.tokens, counting, overhead=overhead),
         completion=recount_completion(request, answer, statement.tokens, counting),
         tokenizer=path,
-        proven=path.suffix == ".gguf" and file_sha256(path) == statement.weights,
+        proven=path.suffix == ".gguf" and is_model(path, statement.weights),
     )
 
 

@@ -1,9 +1,10 @@
 """A model's tokenizer: a GGUF through llama.cpp, a `tokenizer.json` through Hugging Face.
 
-A GGUF whose SHA-256 is the receipt's `weights` is the model itself, so its tokenizer is proven to
-be the right one; any other file is the user's own word.
+A GGUF whose manifest has the digest that the receipt names as `weights` is the model itself, so its
+tokenizer is proven to be the right one; any other file is the user's own word.
 """
 
+import contextlib
 import hashlib
 import json
 import secrets
@@ -14,8 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bombyx import canonical
 from bombyx.cli.recount import Tokenizer
-from bombyx.errors import SetupError
+from bombyx.errors import NotCanonical, SetupError
+from bombyx.manifest import MANIFEST_FILE, Manifest, lone_gguf, manifest_digest
 
 _CONTEXT = 512
 """Room that llama.cpp must reserve though nothing is generated; longer texts are cut as well."""
@@ -33,11 +36,33 @@ def file_sha256(path: Path) -> str:
         raise SetupError(f"{path} cannot be read: {error.strerror}") from None
 
 
+def is_model(path: Path, weights: str) -> bool:
+    """Whether a GGUF is the model of these `weights`, alone or as its folder's manifest lists it.
+
+    Raises `SetupError`.
+    """
+    sha256 = file_sha256(path)
+    if sha256 == weights:  # receipts of workers before there were manifests
+        return True
+    return any(
+        manifest_digest(manifest) == weights
+        and any(file.path == path.name and file.sha256 == sha256 for file in manifest.files)
+        for manifest in _manifests(path, sha256)
+    )
+
+
+def _manifests(path: Path, sha256: str) -> Iterator[Manifest]:
+    with contextlib.suppress(ValueError):  # a name that no manifest can hold
+        yield lone_gguf(path.name, size=path.stat().st_size, sha256=sha256)
+    with contextlib.suppress(OSError, NotCanonical):
+        yield canonical.decode((path.parent / MANIFEST_FILE).read_bytes(), Manifest)
+
+
 def find_model(weights: str, folders: Iterable[Path]) -> Path | None:
-    """The GGUF below one of the folders that has this SHA-256."""
+    """The GGUF below one of the folders that is the model of these `weights`."""
     for folder in folders:
         for path in sorted(folder.glob("**/*.gguf")):
-            if file_sha256(path) == weights:
+            if is_model(path, weights):
                 return path
     return None
 

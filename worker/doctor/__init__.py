@@ -1,0 +1,1 @@
+"""`bombyx doctor`: what a GPU owner's machine lacks (docs/hardware.md)."""
