@@ -135,6 +135,8 @@ def _context_left(body: Body, prompt: int | None, model: ModelRecord) -> int:
         return max(LEAST_OUTPUT, model.context - prompt)
     if prompt >= model.context:
         raise ContextLengthExceeded(
-            f"the prompt has {prompt} tokens, the model's context {model.context}"
+            # OpenAI's own words: clients that shorten a conversation look for them.
+            f"this model's maximum context length is {model.context} tokens; "
+            f"the prompt has {prompt}"
         )
     return model.context - prompt

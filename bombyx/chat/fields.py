@@ -14,6 +14,7 @@ MAX_TOOLS = 128
 MAX_TOP_LOGPROBS = 20
 _MAX_TOKEN = 2**31
 _EFFORTS = frozenset({"none", "minimal", "low", "medium", "high", "xhigh", "max"})
+_REFERENCES = frozenset({"$ref", "$dynamicRef", "$recursiveRef"})
 _TEMPLATE_SWITCHES = frozenset({"enable_thinking", "thinking"})
 
 Checker = Callable[[str, Any], None]
@@ -117,6 +118,8 @@ def tools(name: str, value: Any) -> None:
     """A list of functions, each with a name."""
     fits = isinstance(value, list) and len(value) <= MAX_TOOLS and all(map(_is_function, value))
     require(fits, name, f"{name} is a list of at most {MAX_TOOLS} functions with names")
+    for tool in value:
+        _stays_here(name, tool["function"].get("parameters"))
 
 
 def tool_choice(name: str, value: Any) -> None:
@@ -146,6 +149,21 @@ def response_format(name: str, value: Any) -> None:
     schema = holder.get("schema") if isinstance(holder, dict) else None
     has_schema = kind != "json_schema" or isinstance(schema, dict)
     require(has_schema, name, f"{name} of type json_schema needs a schema")
+    _stays_here(name, schema)
+
+
+def _stays_here(name: str, schema: Any) -> None:
+    """No schema refers to an address: an engine that looked there would leave its walls."""
+    waiting = [schema]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, list):
+            waiting += one
+        elif isinstance(one, dict):
+            for key in _REFERENCES & one.keys():
+                if isinstance(one[key], str) and not one[key].startswith("#"):
+                    raise UnsupportedValue(f"{name} refers to a schema elsewhere", param=name)
+            waiting += one.values()
 
 
 def only(*served: Any) -> Checker:

@@ -12,7 +12,7 @@ import msgspec
 
 from bombyx.chat.breaking import break_event
 from bombyx.client.disputes import Dispute
-from bombyx.client.effects import Begin, Effect, Emit, Headers, Reply, read
+from bombyx.client.effects import Begin, Effect, Emit, Headers, Reply, find, read
 from bombyx.client.reading import AnswerReader
 from bombyx.client.receipts import Sealed, VerifiedAnswer
 from bombyx.client.refusals import whole
@@ -40,21 +40,23 @@ class Listeners:
 
 
 def deliver(
-    sealed: Sealed, request_id: str, listeners: Listeners
+    sealed: Sealed, passed_on: Headers, listeners: Listeners
 ) -> Generator[Effect, Reply, bool]:
     """Read the sealed answer and give it to the SDK; whether it was answered and verified.
 
+    `passed_on` is what the gateway's own headers add.
     Raises `RemoteError` as long as the SDK has got nothing.
     """
     reader = AnswerReader(sealed)
     try:
         first = yield from _until_head(reader)
         if not _is_stream(reader, sealed):
-            return (yield from _deliver_whole(reader, first, sealed, request_id, listeners))
+            return (yield from _deliver_whole(reader, first, sealed, passed_on, listeners))
     except RemoteError as error:
         _dispute(reader, error, listeners)
         raise
-    yield Begin(200, (("content-type", EVENT_STREAM), *_labels(reader, sealed, request_id)))
+    form = (("content-type", EVENT_STREAM), ("cache-control", "no-cache"))
+    yield Begin(200, (*form, *_labels(reader, sealed, passed_on)))
     return (yield from _deliver_stream(reader, first, sealed.path, listeners))
 
 
@@ -103,7 +105,7 @@ def _deliver_stream(
 
 
 def _deliver_whole(
-    reader: AnswerReader, data: bytes, sealed: Sealed, request_id: str, listeners: Listeners
+    reader: AnswerReader, data: bytes, sealed: Sealed, passed_on: Headers, listeners: Listeners
 ) -> Generator[Effect, Reply, bool]:
     pieces, size = [data], len(data)
     while piece := (yield from read()):
@@ -112,7 +114,7 @@ def _deliver_whole(
         if size > MAX_WHOLE_BYTES:
             raise BadAnswer(f"the answer is longer than {MAX_WHOLE_BYTES} bytes: stream it")
     answer = _verified(reader, listeners)
-    labels = _labels(reader, sealed, request_id)
+    labels = _labels(reader, sealed, passed_on)
     if reader.error is not None:
         # Signed and billed: sending it again would only ask for the same outcome.
         body = msgspec.json.encode({"error": reader.error})
@@ -138,11 +140,13 @@ def _dispute(reader: AnswerReader, error: BombyxError, listeners: Listeners) -> 
         listeners.on_dispute(reader.dispute(error.code))
 
 
-def _labels(reader: AnswerReader, sealed: Sealed, request_id: str) -> Headers:
-    """Headers that the client itself vouches for; `x-request-id` is the gateway's word."""
+def _labels(reader: AnswerReader, sealed: Sealed, passed_on: Headers) -> Headers:
+    """Headers that the client itself vouches for; those passed on are the gateway's word."""
+    named = () if find(passed_on, "x-request-id") else (("x-request-id", sealed.id),)
     return (
         ("x-bombyx-tier", "sealed"),
         ("x-bombyx-id", sealed.id),
         ("x-bombyx-worker", reader.head.worker if reader.head else ""),
-        ("x-request-id", request_id or sealed.id),
+        *named,
+        *passed_on,
     )

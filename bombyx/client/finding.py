@@ -33,7 +33,7 @@ from bombyx.client.effects import (
 from bombyx.client.refusals import MAX_ERROR_BYTES, gateway_error
 from bombyx.client.routes import Call
 from bombyx.envelope.header import MAX_SKEW_SECONDS
-from bombyx.errors import NoVerifiedWorker
+from bombyx.errors import ModelNotFound, NoVerifiedWorker
 
 DIRECTORY_PATH = "/v1/confidential/workers"
 _OK = 200
@@ -64,7 +64,8 @@ class Finder:
         """Candidates for a call; `fresh` looks past what is remembered.
 
         Equal `pin`s (32 secret bytes) draw equal candidates from an equal directory.
-        Raises `NoVerifiedWorker`, `GatewayRefused`, `BadAnswer` or `GatewayError`.
+        Raises `ModelNotFound`, `NoVerifiedWorker`, `GatewayRefused`, `BadAnswer` or
+        `GatewayError`.
         """
         key = (call.request.origin, call.head.model)
         if not fresh:
@@ -78,6 +79,9 @@ class Finder:
             directory = yield from self._fetch(call)
             self._listings.put(key, directory, expires=self._clock() + DIRECTORY_SECONDS)
         drawn = self._drawn(directory, call.head.model, pin)
+        if not directory.workers:
+            why = f"this gateway lists no worker of {call.head.model} now; nothing was sent"
+            raise ModelNotFound(why, param="model")
         if not drawn.chosen:
             hint = _clock_hint(self._clock() - directory.now)
             raise NoVerifiedWorker(_why_nobody(call.head.model, drawn) + hint)

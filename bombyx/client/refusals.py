@@ -29,7 +29,9 @@ PROBLEM_TYPE = "application/problem+json"
 _MAX_TEXT = 2048
 _PASSED_ON = re.compile(
     r"retry-after|retry-after-ms|x-should-retry|x-request-id|x-ratelimit-[a-z-]+"
+    r"|openai-processing-ms|openai-version"
 )
+"""Headers that SDKs read, and that say nothing of an answer's content."""
 _PROVES_NOTHING = "clock_ahead"
 """A worker that finds a request too early may yet run it later."""
 
@@ -126,8 +128,12 @@ def gateway_error(head: Head, body: bytes) -> GatewayError:
         "code": "upstream_failed",
         "param": None,
     }
-    kept = tuple(pair for pair in head.headers if _PASSED_ON.fullmatch(pair[0]))
-    return GatewayError(*whole(head.status, msgspec.json.encode({"error": error}), kept))
+    return GatewayError(*whole(head.status, msgspec.json.encode({"error": error}), passed_on(head)))
+
+
+def passed_on(head: Head) -> Headers:
+    """Of a gateway's headers those that go on to the SDK: its word, and shown as such."""
+    return tuple(pair for pair in head.headers if _PASSED_ON.fullmatch(pair[0]))
 
 
 def _openai_error(body: bytes) -> dict[str, str | None] | None:

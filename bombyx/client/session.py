@@ -43,6 +43,7 @@ from bombyx.client.refusals import (
     check_renewable,
     gateway_error,
     local_error,
+    passed_on,
     read_problem,
 )
 from bombyx.client.retries import CallName, Kept, Retries, name_call
@@ -165,7 +166,7 @@ class Session:
         encoding = head.header("content-encoding")
         if head.status != _OK or head.media_type != SEALED_STREAM or encoding:
             raise BadAnswer(f"the gateway's answer ({head.status}) is not sealed; it is not shown")
-        return (yield from deliver(sealed, head.header("x-request-id"), self._wishes.listeners))
+        return (yield from deliver(sealed, passed_on(head), self._wishes.listeners))
 
     def _check_outcome(self, head: Head, body: bytes, sealed: Sealed) -> None:
         """Raise what a receipt in the gateway's answer proves, or that it proves nothing."""

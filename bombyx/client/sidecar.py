@@ -6,6 +6,7 @@ nothing that a caller sends can change it.
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 import aiohttp
 
 from bombyx.client.drive import drive_async
-from bombyx.client.effects import Begin, ClearRequest, Emit, Headers, with_bearer
+from bombyx.client.effects import Begin, ClearRequest, Emit, Headers, find, with_bearer
 from bombyx.client.refusals import local_error
 from bombyx.client.routes import MAX_BODY_BYTES
 from bombyx.client.session import Session
@@ -22,6 +23,7 @@ from bombyx.client.sidecar_guard import Keys, admit
 from bombyx.client.upstream_aiohttp import AiohttpUpstream
 from bombyx.errors import BombyxError, NotFound, TooLarge
 
+_ID_BYTES = 12
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Respond = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -78,7 +80,7 @@ class Sidecar:
             path=path,
             query=scope["query_string"].decode("latin-1"),
             headers=(*headers, ("authorization", authorization)),
-            body=await _body(receive),
+            body=await _body(receive, announced=find(pairs, "content-length")),
         )
 
     async def _answer(self, request: ClearRequest, send: Respond) -> None:
@@ -99,18 +101,24 @@ class Sidecar:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _body(receive: Receive) -> bytes:
+async def _body(receive: Receive, *, announced: str) -> bytes:
+    """The whole body; one that is announced as too long is not waited for."""
     pieces, size = [], 0
+    _check_size(int(announced) if announced.isdecimal() else 0)
     while True:
         message = await receive()
         if message["type"] != "http.request":
             raise _ClientLeft
         pieces.append(message.get("body", b""))
         size += len(pieces[-1])
-        if size > MAX_BODY_BYTES:
-            raise TooLarge(f"a request holds at most {MAX_BODY_BYTES} bytes")
+        _check_size(size)
         if not message.get("more_body"):
             return b"".join(pieces)
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_BODY_BYTES:
+        raise TooLarge(f"a request holds at most {MAX_BODY_BYTES} bytes")
 
 
 async def _until_left(answering: Any, receive: Receive) -> None:
@@ -135,7 +143,11 @@ async def _left(receive: Receive) -> None:
 
 
 def _begin(begin: Begin) -> dict[str, Any]:
-    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in begin.headers]
+    """The head of an answer; one that never saw the gateway gets a name here."""
+    headers = begin.headers
+    if not find(headers, "x-request-id"):
+        headers += (("x-request-id", f"req_{secrets.token_hex(_ID_BYTES)}"),)
+    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
     return {"type": "http.response.start", "status": begin.status, "headers": raw}
 
 

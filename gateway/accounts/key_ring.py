@@ -62,7 +62,8 @@ class KeyRing:
     async def authenticate(self, secret: str) -> StoredKey:
         """Who presents this key; raises `Unauthenticated` for one unknown, revoked or expired."""
         if not secret.startswith(START) or len(secret) > MAX_SECRET:
-            raise Unauthenticated("the API key is not one of this gateway's")
+            # OpenAI's first words: LiteLLM tells a wrong key from a wrong request by them.
+            raise Unauthenticated("Incorrect API key provided: it is none of this gateway's")
         digest = digest_of(secret)
         found = self._valid.get(digest)
         if found is None and self._unknown.get(digest) is None:

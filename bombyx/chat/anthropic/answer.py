@@ -96,7 +96,7 @@ class MessagesForm:
             events += self._speak("thinking", {"signature": ""}, text)
         for name in ("content", "refusal"):
             if text := delta.get(name):
-                events += self._speak("text", {"citations": None}, text)
+                events += self._speak("text", {"citations": []}, text)
         for call in delta.get("tool_calls") or ():
             events += self._piece(call)
         return events
@@ -145,7 +145,8 @@ def _blocks(message: Mapping[str, Any]) -> list[Block]:
     if thought := message.get("reasoning_content"):
         blocks.append({"type": "thinking", "thinking": thought, "signature": ""})
     texts = (message.get(name) for name in ("content", "refusal"))
-    blocks += [{"type": "text", "text": text, "citations": None} for text in texts if text]
+    # Anthropic's schema wants the member and allows null, which the AI SDK's reader refuses.
+    blocks += [{"type": "text", "text": text, "citations": []} for text in texts if text]
     for call in message.get("tool_calls") or ():
         function = call["function"]
         blocks.append(_use(call["id"], function["name"], _read(function["arguments"])))

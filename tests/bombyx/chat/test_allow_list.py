@@ -128,6 +128,34 @@ def test_a_wrong_value_is_refused_with_the_fields_name(name: str, value: Any) ->
     assert caught.value.param == name
 
 
+def function_of(parameters: Any) -> list[Any]:
+    return [{"type": "function", "function": {"name": "f", "parameters": parameters}}]
+
+
+@pytest.mark.parametrize("key", ["$ref", "$dynamicRef", "$recursiveRef"])
+@pytest.mark.parametrize("place", ["http://a/b", "file:///etc/passwd", "other.json", ""])
+def test_a_schema_that_refers_elsewhere_is_refused(key: str, place: str) -> None:
+    schema = {"type": "object", "properties": {"a": {"anyOf": [{"type": "null"}, {key: place}]}}}
+    for name, value in (
+        ("tools", function_of(schema)),
+        ("response_format", schema_format({"name": "n", "schema": schema})),
+    ):
+        with pytest.raises(UnsupportedValue) as caught:
+            admit(PATH, body(**{name: value}))
+        assert caught.value.param == name
+        assert not place or place not in str(caught.value)
+
+
+def test_a_schema_may_refer_to_itself_and_have_fields_of_any_name() -> None:
+    schema = {
+        "$id": "http://a/b",
+        "$defs": {"a": {"type": "string"}},
+        "properties": {"$ref": {"$ref": "#/$defs/a"}, "b": {"$ref": "#"}},
+    }
+    asked = body(tools=function_of(schema))
+    assert admit(PATH, asked) == asked
+
+
 @pytest.mark.parametrize(
     "messages",
     [

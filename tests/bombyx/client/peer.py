@@ -317,6 +317,7 @@ class Peer:
     relay: Callable[[list[bytes]], list[bytes]] = lambda frames: frames
     instead: Callable[["Peer", Received], Reply | None] = lambda _peer, _received: None
     pause: float = 0.0
+    labels: dict[str, str] = field(default_factory=dict)
     received: list[Received] = field(default_factory=list)
     opened: list[Opened] = field(default_factory=list)
     left: asyncio.Event = field(default_factory=asyncio.Event)
@@ -360,7 +361,7 @@ class Peer:
             return plain_error(404, "not_found")
         opened = open_request(received.body, self.pick(received.body))
         self.opened.append(opened)
-        labels = {"x-bombyx-worker": opened.keys.id, "x-request-id": "req-1"}
+        labels = {"x-bombyx-worker": opened.keys.id, "x-request-id": "req-1", **self.labels}
         return Reply(200, SEALED_STREAM, self.relay(answer(opened, self.script)), labels)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

@@ -10,12 +10,12 @@ from tests.factories import NOW
 DAY = 24 * 3600
 
 
-async def refusal(sdk: openai.AsyncOpenAI) -> str:
+async def refusal(sdk: openai.AsyncOpenAI, code: str = "no_verified_worker") -> str:
     with pytest.raises(openai.APIStatusError) as caught:
         await sdk.chat.completions.create(
             model="smol", messages=[{"role": "user", "content": "hi"}]
         )
-    assert caught.value.code == "no_verified_worker"
+    assert caught.value.code == code
     return caught.value.message
 
 
@@ -37,4 +37,4 @@ async def test_a_clock_that_is_far_off_is_named_as_the_cause(
 
 async def test_a_clock_that_is_right_is_not_blamed(sdk: openai.AsyncOpenAI, peer: Peer) -> None:
     peer.entries = []
-    assert "clock" not in await refusal(sdk)
+    assert "clock" not in await refusal(sdk, "model_not_found")

@@ -305,14 +305,10 @@ def foreign_offer(peer: Peer) -> None:
     peer.entries = [entry(worker("a"), offers=[signed_offer(worker("b"))])]
 
 
-def nobody(peer: Peer) -> None:
-    peer.entries = []
-
-
 @pytest.mark.spec("1.7-c", "17.1-c")
 @pytest.mark.parametrize(
     "lie",
-    [unverified, expired, foreign_weights, stale_offer, forged_offer, foreign_offer, nobody],
+    [unverified, expired, foreign_weights, stale_offer, forged_offer, foreign_offer],
 )
 async def test_nothing_is_sent_unless_a_worker_passes_the_policy(
     sdk: AsyncOpenAI, peer: Peer, lie: Callable[[Peer], None]
@@ -321,6 +317,17 @@ async def test_nothing_is_sent_unless_a_worker_passes_the_policy(
     with pytest.raises(openai.APIStatusError) as caught:
         await sdk.chat.completions.create(**ASK)
     assert caught.value.code == "no_verified_worker"
+    assert caught.value.response.headers["x-should-retry"] == "false"
+    assert peer.posts == []
+
+
+async def test_a_model_that_no_worker_is_listed_for_is_not_found(
+    sdk: AsyncOpenAI, peer: Peer
+) -> None:
+    peer.entries = []
+    with pytest.raises(openai.NotFoundError) as caught:
+        await sdk.chat.completions.create(**ASK)
+    assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
     assert caught.value.response.headers["x-should-retry"] == "false"
     assert peer.posts == []
     assert not peer.saw("canary")

@@ -320,3 +320,46 @@ async def test_transports_reach_a_local_gateway_past_any_proxy(
     async with AsyncOpenAI(base_url=f"{origin}/v1", api_key="k", http_client=client) as sdk:
         answer = await sdk.chat.completions.create(**ASK)
     assert answer.choices[0].message.content == ANSWER
+
+
+async def test_every_refusal_of_the_sidecar_can_be_asked_about(sidecar: str) -> None:
+    """What never saw the gateway has a name all the same: SDKs show `request_id` of errors."""
+    bearer = {"authorization": f"Bearer {TOKEN}"}
+    async with httpx2.AsyncClient(base_url=sidecar, headers=bearer, trust_env=False) as http:
+        refused = [
+            await http.delete("/v1/chat/completions"),
+            await http.post("/v1/chat/completions", json={"model": MODEL}),
+            await http.get("/v1/models", headers={"authorization": ""}),
+        ]
+    ids = [one.headers["x-request-id"] for one in refused]
+    assert len(set(ids)) == len(ids)
+    assert all(one.startswith("req_") for one in ids)
+
+
+async def test_a_body_that_is_announced_as_too_long_is_not_waited_for(sidecar: str) -> None:
+    url = httpx2.URL(sidecar)
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nhost: {url.netloc.decode()}\r\n"
+        f"authorization: Bearer {TOKEN}\r\ncontent-type: application/json\r\n"
+        f"content-length: {2**40}\r\n\r\n"
+    )
+    writer.write(head.encode())
+    answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 413")
+
+
+async def test_what_the_gateway_says_of_limits_and_time_reaches_the_sdk(
+    sdk: AsyncOpenAI, peer: Peer
+) -> None:
+    told = {"x-ratelimit-remaining-requests": "7", "openai-processing-ms": "12"}
+    peer.labels = {**told, "set-cookie": "a=b"}
+    whole = await sdk.chat.completions.with_raw_response.create(**ASK)
+    async with sdk.chat.completions.with_streaming_response.create(**ASK, stream=True) as streamed:
+        await streamed.read()
+    for raw in (whole, streamed):
+        assert told.items() <= dict(raw.headers).items()
+        assert raw.headers["x-request-id"] == "req-1"
+        assert "set-cookie" not in raw.headers
+    assert streamed.headers["cache-control"] == "no-cache"

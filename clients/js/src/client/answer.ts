@@ -48,7 +48,8 @@ export interface Listeners {
 export interface Delivery {
   readonly sealed: Sealed;
   readonly upstream: Upstream;
-  readonly gatewayRequestId: string | null;
+  /** What the gateway's own headers add. */
+  readonly passedOn: Headers;
   readonly listeners: Listeners;
   readonly over: (answered: boolean) => void;
 }
@@ -117,6 +118,7 @@ export async function deliver(delivery: Delivery): Promise<Response> {
     if (!isStream(reader, delivery.sealed)) return await whole(reader, first, delivery);
     const labels = labelsOf(reader, delivery);
     labels.set("content-type", EVENT_STREAM);
+    labels.set("cache-control", "no-cache");
     const stream = toStream(events(reader, first, delivery), delivery.upstream);
     return new Response(stream, { headers: labels });
   } catch (error) {
@@ -246,14 +248,14 @@ function dispute(error: unknown, { sealed, listeners }: Delivery): void {
   listeners.onDispute?.({ id: requestId(sealed), code: error.code });
 }
 
-/** Headers that the client itself vouches for; `x-request-id` is the gateway's word. */
-function labelsOf(reader: AnswerReader, { sealed, gatewayRequestId }: Delivery): Headers {
+/** Headers that the client itself vouches for; those passed on are the gateway's word. */
+function labelsOf(reader: AnswerReader, { sealed, passedOn }: Delivery): Headers {
   const id = requestId(sealed);
   const worker = reader.head?.worker ?? "";
-  return new Headers({
-    "x-bombyx-tier": tierOf(sealed.chosen.get(worker)?.worker),
-    "x-bombyx-id": id,
-    "x-bombyx-worker": worker,
-    "x-request-id": gatewayRequestId || id,
-  });
+  const labels = new Headers(passedOn);
+  labels.set("x-bombyx-tier", tierOf(sealed.chosen.get(worker)?.worker));
+  labels.set("x-bombyx-id", id);
+  labels.set("x-bombyx-worker", worker);
+  if (!labels.has("x-request-id")) labels.set("x-request-id", id);
+  return labels;
 }

@@ -42,6 +42,10 @@ export class Finder {
     }
     const directory = await this.#shared(request, model, key, fresh);
     const drawn = await this.#drawn(directory, model);
+    if (directory.workers.length === 0) {
+      const why = `this gateway lists no worker of ${model} now; nothing was sent`;
+      throw new BombyxError("model_not_found", why, "model");
+    }
     if (drawn.chosen.length === 0) throw nobody(model, drawn, this.#clockHint(directory));
     return { directory, chosen: drawn.chosen };
   }

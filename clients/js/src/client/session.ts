@@ -18,7 +18,7 @@ import { type Call, type Limits, limitsOf } from "./limits.js";
 import { type Answer, GatewayRefusal, type Outside } from "./outside.js";
 import type { Summary } from "./receipts.js";
 import { MAX_ERROR_BYTES, PROBLEM_TYPE, proofOf, provenOutcome } from "./refusals.js";
-import { relayedError } from "./responses.js";
+import { passedOn, relayedError } from "./responses.js";
 import { type CallName, type Kept, nameCall, Retries } from "./retries.js";
 import { type ClearRequest, isClear, readCall } from "./routes.js";
 import { requestId, type Sealed } from "./sealed.js";
@@ -101,7 +101,7 @@ export class Session {
     return deliver({
       sealed,
       upstream,
-      gatewayRequestId: response.headers.get("x-request-id"),
+      passedOn: passedOn(response),
       listeners: this.#wishes.listeners,
       over: (answered) => this.#retries.release(kept, answered),
     });

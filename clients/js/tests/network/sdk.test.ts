@@ -124,7 +124,7 @@ test("two requests of a moment share one directory", async () => {
 test("a model that nobody serves is refused here, once, and a wrong key by the gateway", async () => {
   const { client, sent } = make();
   const asked = client.chat.completions.create({ model: "no-such", messages: QUESTION });
-  await assert.rejects(asked, { code: "no_verified_worker" });
+  await assert.rejects(asked, { code: "model_not_found", status: 404 });
   assert.equal(sent.length, 1);
   const stranger = client.withOptions({ apiKey: "bx_live_wrong" });
   await assert.rejects(

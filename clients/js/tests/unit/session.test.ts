@@ -342,6 +342,19 @@ test("what cannot be sealed is refused here, and nothing of it leaves", async ()
   assert.deepEqual(peer.urls, []);
 });
 
+test("headers that SDKs read go on with a sealed answer, and no others", async () => {
+  const peer = connect(async (request) =>
+    sealedResponse(await answerTo(request), {
+      headers: { "x-ratelimit-remaining-requests": "7", "openai-processing-ms": "12", server: "x" },
+    }),
+  );
+  const { headers } = await ask(peer);
+  assert.equal(headers.get("x-ratelimit-remaining-requests"), "7");
+  assert.equal(headers.get("openai-processing-ms"), "12");
+  assert.equal(headers.get("server"), null);
+  assert.equal(headers.get("x-request-id"), headers.get("x-bombyx-id"));
+});
+
 test("a worker or gateway outside of the policy gets nothing", async () => {
   const foreign = { ...POLICY, gateways: ["cd".repeat(32)] } as typeof POLICY;
   const pinned = connect(honestly, { policy: foreign });
@@ -351,7 +364,7 @@ test("a worker or gateway outside of the policy gets nothing", async () => {
   assert.match(said, /"no_verified_worker"/);
   assert.match(said, /Your clock is 259200 s from the gateway's/);
   const none = connect(honestly, {}, directoryOf({ workers: [] }));
-  assert.equal((await errorOf(await ask(none)))[1], "no_verified_worker");
+  assert.deepEqual((await errorOf(await ask(none))).slice(0, 2), [404, "model_not_found"]);
   const [entry] = DIRECTORY.workers;
   const offers = [{ ...entry?.offers[0], signature: "00".repeat(64) }];
   const unsigned = connect(honestly, {}, directoryOf({ workers: [{ ...entry, offers }] }));

@@ -309,3 +309,11 @@ def test_an_error_is_anthropics(error: Any, kind: str) -> None:
         kind,
         error.code,
     )
+
+
+def test_a_text_has_a_list_of_citations() -> None:
+    """Null, which Anthropic's schema allows, is refused by the AI SDK's reader."""
+    (block,) = [one for one in whole(*SPOKEN)["content"] if one["type"] == "text"]
+    assert block["citations"] == []
+    starts = [one for one in streamed(*SPOKEN) if one["type"] == "content_block_start"]
+    assert starts[-1]["content_block"]["citations"] == []

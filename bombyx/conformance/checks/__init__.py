@@ -1,0 +1,1 @@
+"""The checks, an area to a module."""
