@@ -1,5 +1,7 @@
 """What the FastAPI routes share: who asks, and errors in OpenAI's shape (never FastAPI's own)."""
 
+import asyncio
+from http import HTTPStatus
 from typing import Annotated
 
 import structlog
@@ -7,6 +9,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bombyx.errors import (
@@ -28,6 +31,10 @@ from gateway.metering.rows import StoredKey
 
 MAX_BODY_BYTES = 2**20
 """Of what is not inference: administrators send small documents."""
+BODY_TIMEOUT_SECONDS = 20.0
+"""For such a body in all."""
+
+METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 _log = structlog.get_logger(__name__)
 
@@ -79,9 +86,12 @@ def install_errors(app: FastAPI) -> None:
         return render(RequestError("a parameter is missing or wrong", param=where))
 
     @app.exception_handler(HTTPException)
-    async def _http(_request: Request, error: HTTPException) -> JSONResponse:
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
         response = render(_known(error.status_code))
-        response.headers.update(error.headers or {})  # `Allow` of a 405
+        response.headers.update(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            # Starlette names the methods of the first route of the path alone.
+            response.headers["allow"] = ", ".join(_methods(request))
         return response
 
     @app.exception_handler(Exception)
@@ -90,8 +100,18 @@ def install_errors(app: FastAPI) -> None:
         return render(BombyxError("something went wrong here; it was logged"))
 
 
+def _methods(request: Request) -> list[str]:
+    """All that the path of a request has."""
+    scopes = [{**request.scope, "method": method} for method in METHODS]
+    return [
+        scope["method"]
+        for scope in scopes
+        if any(one.matches(scope)[0] is Match.FULL for one in request.app.routes)
+    ]
+
+
 class BodyLimit:
-    """ASGI middleware: refuses long bodies in our shape, whether or not they say how long they are.
+    """ASGI middleware: refuses long and slow bodies in our shape, told lengths and untold.
 
     Starlette's own answers in plain text.
     """
@@ -104,15 +124,25 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if b"%00" in scope["query_string"] or "\0" in scope["path"]:
+            # No name of ours holds it, and PostgreSQL takes it for an error of its own.
+            await render(_known(404 if "\0" in scope["path"] else 400))(scope, receive, send)
+            return
         if int(header_of(scope["headers"], b"content-length") or 0) > MAX_BODY_BYTES:
             await render(_known(413))(scope, receive, send)
             return
-        size = 0
+        size, more = 0, True
+        until = asyncio.get_running_loop().time() + BODY_TIMEOUT_SECONDS
 
         async def counted() -> Message:
-            nonlocal size
-            message = await receive()
+            nonlocal size, more
+            try:
+                async with asyncio.timeout_at(until if more else None):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408) from None
             size += len(message.get("body", b""))
+            more = message.get("more_body", False)
             if size > MAX_BODY_BYTES:
                 raise HTTPException(413)
             return message

@@ -4,31 +4,27 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
-import msgspec
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
-from bombyx.errors import RequestError, envelope
-from gateway.inference.exchange import Exchange, new_request_id
-
-_BAD_REQUEST = (
-    b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nx-should-retry: false\r\n"
-    b"x-request-id: %b\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b"
-)
+from gateway.connections import Door, GuardedProtocol
+from gateway.inference.exchange import Exchange
 
 Handler = Callable[[Exchange], Awaitable[None]]
 
 
-def hot_protocol(handlers: Mapping[bytes, Handler]) -> type[asyncio.Protocol]:
+def hot_protocol(handlers: Mapping[bytes, Handler], at: Door) -> type[asyncio.Protocol]:
     """A protocol class that gives `POST` to one of these paths to its handler, as an `Exchange`.
 
     Everything else, other methods and attempts to upgrade included, goes the way of ASGI.
     """
 
-    class HotProtocol(HttpToolsProtocol):
+    class HotProtocol(GuardedProtocol):
         """One connection; uvicorn's own class does all that is not overridden."""
 
+        door = at
+
         def on_headers_complete(self) -> None:
-            path, parser = self.url.partition(b"?")[0], self.parser
+            path, parser, headers = self.url.partition(b"?")[0], self.parser, self.headers
+            if not self.head_is_over():
+                return
             handler = handlers.get(path)
             if handler is None or parser.get_method() != b"POST" or parser.should_upgrade():
                 super().on_headers_complete()
@@ -36,7 +32,7 @@ def hot_protocol(handlers: Mapping[bytes, Handler]) -> type[asyncio.Protocol]:
             running = self.cycle
             exchange = Exchange(
                 path.decode("ascii"),
-                self.headers,
+                headers,
                 transport=self.transport,
                 flow=self.flow,
                 expects_continue=self.expect_100_continue,
@@ -51,16 +47,10 @@ def hot_protocol(handlers: Mapping[bytes, Handler]) -> type[asyncio.Protocol]:
                 self.flow.pause_reading()
                 self.pipeline.appendleft((self.cycle, cast(Any, handler)))
 
-        def send_400_response(self, msg: str) -> None:
-            """What is no HTTP is refused in our shape too; nobody can say by whom it came."""
-            body = msgspec.json.encode(envelope(RequestError(msg.rstrip(".").lower())))
-            self.transport.write(_BAD_REQUEST % (new_request_id(), len(body), body))
-            self.transport.close()
-
         def resume_writing(self) -> None:
             """The client has read enough for more to be written."""
             super().resume_writing()
-            if isinstance(self.cycle, Exchange):
-                self.cycle.on_room()
+            if isinstance(self.running, Exchange):
+                self.running.on_room()
 
     return HotProtocol

@@ -206,6 +206,13 @@ class TooLarge(RequestError):
     code = "request_too_large"
 
 
+class HeadTooLarge(RequestError):
+    """Raised when the request line and headers are too many or too long."""
+
+    status = 431
+    code = "headers_too_large"
+
+
 class WrongMediaType(RequestError):
     """Raised for a content type that the path does not take."""
 

@@ -26,6 +26,8 @@ Kind: TypeAlias = Literal["client", "worker", "gateway", "issuance"]
 Scope: TypeAlias = Literal["inference", "admin"]
 
 ID_BYTES = 8
+MAX_ISSUED = 8 * 10**18
+"""Nano of all money that there is: with one credit more it still fits 64 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,8 @@ class Accounts:
             raise RequestError("an amount is a positive whole number of nano", param="amount_nano")
         if await self._is_booked(txn, account_id, amount):
             return False
-        await self._open(account_id)
+        if (await self._open(account_id)).kind == "issuance":
+            raise RequestError("this account gives money and takes none", param="account")
         try:
             async with self._engine.begin() as connection:
                 await _transfer(connection, account_id, amount, txn=txn, ref=ref)
@@ -293,9 +296,14 @@ async def _transfer(
     at = (await connection.execute(select(now_ms(connection)))).scalar_one()
     await connection.execute(_ENSURE_ISSUANCE, {"id": ISSUANCE_ACCOUNT, "at": at})
     for target, delta in sorted([(ISSUANCE_ACCOUNT, -amount), (account_id, amount)]):
-        await connection.execute(
-            update(account).where(account.c.id == target).values(posted=account.c.posted + delta)
+        fits = (account.c.posted + delta).between(-MAX_ISSUED, MAX_ISSUED)
+        booked = await connection.execute(
+            update(account)
+            .where(account.c.id == target, fits)
+            .values(posted=account.c.posted + delta)
         )
+        if not booked.rowcount:
+            raise RequestError("that is more money than there can be", param="amount_nano")
         await connection.execute(
             insert(ledger_entry).values(
                 txn=txn,

@@ -231,7 +231,19 @@ def _used(row: Used) -> UsageRow:
     return UsageRow.model_validate(dict(zip(COLUMNS, row.values(), strict=True)))
 
 
-@router.get("/usage/export", response_class=Response)
+@router.get(
+    "/usage/export",
+    response_class=Response,
+    responses={
+        200: {
+            "content": {
+                "text/csv": {"schema": {"type": "string"}},
+                "application/json": {"schema": {"type": "array", "items": {"type": "object"}}},
+                "application/vnd.apache.parquet": {"schema": {"type": "string"}},
+            }
+        }
+    },
+)
 async def export_usage(
     context: ContextDep,
     _key: AdminDep,

@@ -19,7 +19,7 @@ Cursor = Annotated[
 ]
 
 Item = TypeVar("Item")
-Part = TypeVar("Part")
+Part = TypeVar("Part", bound=tuple[str | int, ...])
 
 
 def write_cursor(*parts: str | int) -> str:
@@ -33,9 +33,21 @@ def read_cursor(cursor: str | None, kind: type[Part]) -> Part | None:
         return None
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        return msgspec.json.decode(raw, type=kind)
+        parts = msgspec.json.decode(raw, type=kind)
     except (binascii.Error, ValueError, msgspec.DecodeError):
-        raise RequestError("the cursor is not one of this list", param="cursor") from None
+        raise _no_cursor() from None
+    if not all(map(_is_stored, parts)):
+        raise _no_cursor()
+    return parts
+
+
+def _is_stored(part: str | int) -> bool:
+    """Whether a database could hold it: ours never wrote another into a cursor."""
+    return "\0" not in part if isinstance(part, str) else abs(part) < 2**63
+
+
+def _no_cursor() -> RequestError:
+    return RequestError("the cursor is not one of this list", param="cursor")
 
 
 def cut(

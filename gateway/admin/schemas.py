@@ -9,8 +9,11 @@ from gateway.accounts.repository import Account, KeyRecord
 from gateway.metering.rows import KeyLimits
 
 NanoText = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,17})$")]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME)]
-Reason = Annotated[str, StringConstraints(max_length=512)]
+SomeNano = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,17}$")]
+NO_ZERO = r"^[^\x00]*$"
+"""PostgreSQL stores every character but one."""
+Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME, pattern=NO_ZERO)]
+Reason = Annotated[str, StringConstraints(max_length=512, pattern=NO_ZERO)]
 Hex32 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Milliseconds = Annotated[int, Field(ge=0, le=2**53 - 1)]
 Count = Annotated[int, Field(ge=0, le=10**15)]
@@ -66,10 +69,10 @@ class AccountPage(Paged):
 class Credit(Body):
     """Money for an account."""
 
-    amount_nano: NanoText
-    txn: Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME)]
+    amount_nano: SomeNano
+    txn: Name
     """Yours: the same again books nothing."""
-    ref: Annotated[str, StringConstraints(max_length=MAX_NAME)] = ""
+    ref: Annotated[str, StringConstraints(max_length=MAX_NAME, pattern=NO_ZERO)] = ""
 
 
 class Credited(BaseModel):
@@ -114,7 +117,7 @@ class Limits(Body):
 class NewKeyBody(Body):
     """A key to be made."""
 
-    account: str
+    account: Name
     name: Name
     scope: Literal["inference", "admin"] = "inference"
     expires_at: Milliseconds | None = None
@@ -224,7 +227,7 @@ class Lifted(Body):
     """Whose sanction ends."""
 
     subject: Literal["worker", "platform"]
-    id: Annotated[str, StringConstraints(max_length=128)]
+    id: Annotated[str, StringConstraints(max_length=128, pattern=NO_ZERO)]
 
 
 class SanctionView(BaseModel):

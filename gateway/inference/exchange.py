@@ -183,6 +183,7 @@ class Exchange:
         return body
 
     async def _read_slowly(self, limit: int, budget: Budget) -> bytes:
+        _check_size(int(self.header(b"content-length") or 0), limit)
         parts = bytearray()
         try:
             async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
@@ -239,7 +240,7 @@ class Exchange:
         Raises `ValueError` for a header that would break the format.
         """
         named = (*headers, (b"x-request-id", self.request_id))
-        if not self.keep_alive:
+        if not self.keep_alive or self.more_body:
             named = (*named, (b"connection", b"close"))
         if _UNSAFE.search(b"".join([value for _, value in named])):
             raise ValueError("a header's value holds what no header may hold")

@@ -1,6 +1,7 @@
 """`/admin/v1` on a running network: who may ask, and what administrators see and change."""
 
 import asyncio
+import base64
 import csv
 import io
 import json
@@ -11,12 +12,15 @@ from typing import Any
 import httpx2
 import pytest
 import pytest_asyncio
+from fastapi.routing import iter_route_contexts
 
 from bombyx.cli.main import main
+from gateway.accounts.repository import Accounts
 from gateway.admin.reconcile import reconcile
 from gateway.app import build_app
 from gateway.database import create_engine
 from tests.network.harness import CREDIT, MODEL, Network, network
+from tests.network.raw import connected, head, read_answer
 from tests.network.requests import bearer, body, directory, error_of, http, post, seal
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
@@ -80,29 +84,161 @@ async def ask(net: Network, text: str, tier: str = "sealed") -> None:
     await net.settled()
 
 
+async def refused_keys(net: Network) -> dict[str, tuple[dict[str, str], int, str]]:
+    """Whoever is no administrator, and what each is told."""
+    accounts = Accounts(net.context.engine)
+    _, expired = await accounts.create_key(net.account, name="e", scope="admin", expires_at=1000)
+    record, revoked = await accounts.create_key(net.account, name="r", scope="admin")
+    # Known to the running gateway, which must not remember it for ever.
+    async with http() as client:
+        url = f"{net.url}/admin/v1/accounts"
+        assert (await client.get(url, headers=bearer(revoked.secret))).status_code == 200
+    await accounts.revoke_key(net.account, record.id)
+    net.context.key_ring._valid._entries.clear()  # as after five seconds
+    closed = await accounts.create("closed")
+    _, of_closed = await accounts.create_key(closed.id, name="c", scope="admin")
+    await accounts.close(closed.id)
+    unknown = (401, "invalid_api_key")
+    return {
+        "nobody": ({}, *unknown),
+        "unknown": (bearer("bx_live_nobody"), *unknown),
+        "other scheme": ({"authorization": "Basic abc"}, *unknown),
+        "cookie": ({"cookie": f"authorization=Bearer {net.admin_key}"}, *unknown),
+        "in the address": ({"x-original-url": "/healthz"}, *unknown),
+        "expired": (bearer(expired.secret), *unknown),
+        "revoked": (bearer(revoked.secret), *unknown),
+        "of a closed account": (bearer(of_closed.secret), *unknown),
+        "inference": (bearer(net.api_key), 403, "forbidden"),
+        "inference, as Anthropic's": ({"x-api-key": net.api_key}, 403, "forbidden"),
+    }
+
+
+def live_routes(net: Network) -> set[str]:
+    """Every path that the app itself knows below `/admin`, documented or not."""
+    app = build_app(net.context)
+    known = {str(getattr(one, "path", "")) for one in iter_route_contexts(app.routes)}
+    paths = known | set(app.openapi()["paths"])
+    return {path for path in paths if path.startswith("/admin")}
+
+
 @pytest.mark.spec("18-a")
 async def test_every_admin_route_and_method_refuses_strangers_and_inference_keys(
     net: Network,
 ) -> None:
-    spec = build_app(net.context).openapi()["paths"]
-    paths = [path for path in spec if path.startswith("/admin/")]
+    paths, cases = live_routes(net), await refused_keys(net)
     assert len(paths) > 20
-    cases: tuple[tuple[dict[str, str], int, str], ...] = (
-        ({}, 401, "invalid_api_key"),
-        (bearer("bx_live_nobody"), 401, "invalid_api_key"),
-        ({"authorization": "Basic abc"}, 401, "invalid_api_key"),
-        (bearer(net.api_key), 403, "forbidden"),
-    )
-    async with http() as client:
-        for path in [*paths, "/admin/v1/nothing", "/admin/"]:
+    before = await net.context.store.ledger_sum(), await everything(net)
+    async with connected(net) as (reader, writer):
+        for path in [*sorted(paths), "/admin/v1/nothing", "/admin/"]:
             for method in METHODS:
-                for headers, status, code in cases:
-                    answer = await client.request(
-                        method, net.url + path, headers=headers, content=b"{not json"
-                    )
-                    assert answer.status_code == status, (method, path)
+                for who, (headers, status, code) in cases.items():
+                    told = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+                    top = f"{method} {path} HTTP/1.1\r\nhost: x\r\n{told}content-length: 9\r\n\r\n"
+                    writer.write(top.encode() + b"{not json")
+                    answer = await read_answer(reader, bodiless=method == "HEAD")
+                    assert answer.status == status, (method, path, who)
                     if method != "HEAD":
-                        assert error_of(answer) == (status, code), (method, path)
+                        assert answer.error["code"] == code, (method, path, who)
+    assert (await net.context.store.ledger_sum(), await everything(net)) == before
+
+
+async def everything(net: Network) -> list[int]:
+    """How many rows each table has."""
+    connection = sqlite3.connect(net.folder / "gateway.db", timeout=5)
+    try:
+        names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        counted = [
+            connection.execute(f"SELECT count(*) FROM {name}").fetchone() for (name,) in names
+        ]
+        return [count for (count,) in counted]
+    finally:
+        connection.close()
+
+
+@pytest.mark.spec("18-a")
+async def test_every_admin_route_lets_an_administrator_pass(net: Network, admin: Admin) -> None:
+    """Or the table before would hold for a gateway that refuses everybody."""
+    spec = build_app(net.context).openapi()["paths"]
+    for path in sorted(live_routes(net)):
+        for method in spec.get(path, {}):
+            answer = await admin.ask(method.upper(), path.removeprefix("/admin/v1"), content=b"{")
+            assert answer.status_code in {200, 400, 404}, (method, path)
+
+
+@pytest.mark.spec("18-a")
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/admin/v1/../v1/accounts",
+        "/v1/../admin/v1/accounts",
+        "//admin/v1/accounts",
+        "/admin//v1/accounts",
+        "/admin%2fv1%2faccounts",
+        "/%61dmin/v1/accounts",
+        "/admin/v1/accounts/",
+        "/admin/v1/accounts?x=/healthz",
+        "/admin/v1/accounts;x",
+        "/ADMIN/V1/ACCOUNTS",
+    ],
+)
+async def test_no_spelling_of_an_admin_path_is_open(net: Network, path: str) -> None:
+    async with connected(net) as (reader, writer):
+        writer.write(head(net, method="GET", path=path))
+        answer = await read_answer(reader)
+    assert answer.status in {403, 404}
+    assert answer.error["code"] in {"forbidden", "not_found"}
+
+
+async def test_a_405_names_every_method_of_its_path(admin: Admin) -> None:
+    for path, methods in (("/accounts", "GET, POST"), ("/sanctions", "GET, POST")):
+        answer = await admin.ask("DELETE", path)
+        assert error_of(answer) == (405, "method_not_allowed")
+        assert answer.headers["allow"] == methods
+
+
+async def test_accounts_hold_no_more_than_the_books_can_add(net: Network, admin: Admin) -> None:
+    """Sums are 64-bit integers: one that overflowed would be money from nowhere, or an error."""
+    made = await admin.post("/accounts", {"name": "rich"}, status=201)
+    path, most = f"/accounts/{made['id']}/credit", "9" * 18
+    answers = [
+        await admin.ask("POST", path, json={"amount_nano": most, "txn": f"rich-{number}"})
+        for number in range(12)
+    ]
+    assert [one.status_code for one in answers] == [200] * 7 + [400] * 5
+    assert error_of(answers[-1]) == (400, "invalid_request")
+    assert (await admin.get(f"/accounts/{made['id']}"))["posted_nano"] == str(7 * int(most))
+    assert (await admin.get("/ledger"))["sum_nano"] == "0"
+
+
+async def test_where_money_comes_from_is_given_none(admin: Admin) -> None:
+    credit = {"amount_nano": "5", "txn": "t"}
+    answer = await admin.ask("POST", "/accounts/issuance/credit", json=credit)
+    assert error_of(answer) == (400, "invalid_request")
+
+
+async def test_numbers_in_a_cursor_are_numbers_of_the_database(admin: Admin) -> None:
+    for path, parts in (
+        ("/ledger", [2**63]),
+        ("/ledger", [10**30]),
+        ("/audit", [-(2**70)]),
+        ("/claims", [2**64, "0" * 64]),
+        ("/usage", [10**30, "a", "b", "c", "d"]),
+        ("/accounts", ["\0"]),
+        ("/keys", ["\ud800"]),
+    ):
+        cursor = base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
+        answer = await admin.ask("GET", path, params={"cursor": cursor})
+        assert error_of(answer) == (400, "invalid_request"), (path, parts)
+
+
+@pytest.mark.parametrize("day", ["0000-00-00", "0000-01-01", "9999-12-31", "2026-02-30"])
+async def test_days_that_are_none_are_400(admin: Admin, day: str) -> None:
+    for name in ("from", "to"):
+        answer = await admin.ask("GET", "/usage", params={name: day})
+        real = day.startswith("9999")
+        assert answer.status_code == (200 if real else 400), answer.text
+        answer = await admin.ask("GET", "/usage/export", params={name: day})
+        assert answer.status_code == (200 if real else 400), answer.text
 
 
 async def test_every_admin_route_has_a_typed_answer_and_a_summary(net: Network) -> None:
