@@ -1,6 +1,6 @@
 """`make bench`: a table for people, `--json FILE` for machines.
 
-python -m benchmarks [--rounds 3] [--json FILE] [--only client|relay|worker|leakage|routing]
+python -m benchmarks [--rounds 3] [--json FILE] [--only CASE]
 
 The last row is the yardstick: divide by it to compare runs of different hours or machines.
 """
@@ -15,8 +15,11 @@ from benchmarks import (
     client_answer,
     client_seal,
     client_stream,
+    engine_overhead,
+    gateways,
     leakage,
     relay,
+    vouchers,
     worker_token,
     yardstick,
 )
@@ -30,7 +33,9 @@ TARGETS = {
     "stream frame, exact: seal + open": 6,
     "sealed request, one frame": 220,
     "sealed stream, per token": 33,
+    "voucher, digest and signature": 83,
     "worker, per token besides the engine": 60,
+    "two processes against one": 1.15,
 }
 
 
@@ -39,11 +44,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--only", choices=["client", "relay", "worker", "leakage", "routing"])
+    kinds = ["client", "relay", "gateways", "worker", "leakage", "routing", "engine"]
+    parser.add_argument("--only", choices=kinds)
     arguments = parser.parse_args()
     machine = {"python": platform.python_version(), "machine": platform.machine()}
     told: dict[str, object] = {"machine": machine}
-    if arguments.only not in ("leakage", "routing"):
+    if arguments.only not in ("leakage", "routing", "engine"):
         told["rows"] = _costs(arguments.only, rounds=arguments.rounds)
     if arguments.only in (None, "leakage"):
         print("measuring: leakage …", file=sys.stderr)
@@ -52,6 +58,9 @@ def main() -> int:
     if arguments.only in (None, "routing"):
         told["routing"] = routing = report.measure()
         report.show(routing)
+    if arguments.only in (None, "engine"):
+        told["engine"] = engines = engine_overhead.measure()
+        engine_overhead.show(engines)
     if arguments.json:
         arguments.json.write_text(json.dumps(told, indent=2))
     return 0
@@ -62,10 +71,14 @@ def _costs(only: str | None, *, rounds: int) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     if only in (None, "client"):
         rows += client_seal.measure() + client_answer.measure() + client_stream.measure()
+        rows += vouchers.measure()
     if only in (None, "relay"):
         for case in relay.CASES:
             print(f"measuring: {case.name} …", file=sys.stderr)
             rows.append(relay.measure(case, rounds=rounds))
+    if only in (None, "gateways"):
+        print("measuring: one gateway process and two …", file=sys.stderr)
+        rows += gateways.measure(rounds=rounds)
     if only in (None, "worker"):
         print("measuring: worker …", file=sys.stderr)
         rows.append(worker_token.measure(rounds=rounds))

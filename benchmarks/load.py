@@ -39,6 +39,10 @@ class Plan(msgspec.Struct):
     concurrency: int
     stream: bool = True
     bare: bool = False
+    model: str = "bench"
+    content: str = "x" * PROMPT_BYTES
+    """Of bare requests."""
+    max_tokens: int = 1000
 
 
 @dataclass(slots=True)
@@ -53,7 +57,7 @@ class Tally:
 def requests(plan: Plan, count: int) -> Iterator[bytes]:
     """Ready HTTP requests."""
     media_type = "application/json" if plan.bare else "application/vnd.bombyx.sealed"
-    for body in bare_bodies(count) if plan.bare else sealed_bodies(plan, count):
+    for body in bare_bodies(plan, count) if plan.bare else sealed_bodies(plan, count):
         yield (
             f"POST /v1/chat/completions HTTP/1.1\r\nHost: {plan.host}:{plan.port}\r\n"
             f"Authorization: Bearer {plan.api_key}\r\n"
@@ -62,10 +66,12 @@ def requests(plan: Plan, count: int) -> Iterator[bytes]:
         ).encode() + body
 
 
-def bare_bodies(count: int) -> Iterator[bytes]:
+def bare_bodies(plan: Plan, count: int) -> Iterator[bytes]:
     """The same question, whole answers wanted."""
-    messages = [{"role": "user", "content": "x" * PROMPT_BYTES}]
-    body = msgspec.json.encode({"model": "bench", "messages": messages, "max_tokens": 1000})
+    messages = [{"role": "user", "content": plan.content}]
+    body = msgspec.json.encode(
+        {"model": plan.model, "messages": messages, "max_tokens": plan.max_tokens}
+    )
     for _ in range(count):
         yield body
 

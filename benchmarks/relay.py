@@ -80,9 +80,9 @@ def _round(case: Case, state: Path, number: int) -> float:
         with started(peer_command, cpu=0) as peer:
             read_json(peer)
             plan = _plan(case, ready, key)
-            _load(msgspec.structs.replace(plan, requests=max(64, case.concurrency)))
+            send(msgspec.structs.replace(plan, requests=max(64, case.concurrency)))
             before = cpu_seconds(gateway.pid)
-            outcome = _load(plan)
+            outcome = send(plan)
             used = cpu_seconds(gateway.pid) - before
     if outcome["errors"] or outcome["answers"] != case.requests:
         raise SystemExit(f"round {number}: {outcome}")
@@ -91,8 +91,14 @@ def _round(case: Case, state: Path, number: int) -> float:
 
 
 def write_policy(state: Path) -> Path:
-    root = load_or_create_root(state / "simulated-root.pem", now=int(time.time()))
+    """For the scripted link peer."""
     digest = hashlib.sha256(DIGEST.encode()).hexdigest()
+    return write_policy_for(state, ModelRules(name="bench", weights=(digest,), engines=(digest,)))
+
+
+def write_policy_for(state: Path, *models: ModelRules) -> Path:
+    """For workers of one simulated root that serve these."""
+    root = load_or_create_root(state / "simulated-root.pem", now=int(time.time()))
     policy = Policy(
         version=1,
         network="local",
@@ -102,7 +108,7 @@ def write_policy(state: Path) -> Path:
             mr_td=(image_measurement(importlib.metadata.version("bombyx")).hex(),),
             accepted_tcb=("UpToDate",),
         ),
-        models=(ModelRules(name="bench", weights=(digest,), engines=(digest,)),),
+        models=models,
     )
     path = state / "policy.toml"
     path.write_text(render_policy(policy))
@@ -135,7 +141,7 @@ def _plan(case: Case, ready: dict[str, Any], key: str) -> Plan:
     )
 
 
-def _load(plan: Plan) -> dict[str, Any]:
+def send(plan: Plan) -> dict[str, Any]:
     """One run of the load generator."""
     command = [sys.executable, "-m", "benchmarks.load", msgspec.json.encode(plan).decode()]
     with started(command, cpu=0, quiet=False) as load:

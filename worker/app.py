@@ -35,7 +35,6 @@ from worker.ledger.credit import Credit
 from worker.ledger.journal import Journal
 from worker.ledger.press import Press
 from worker.ledger.scribe import Scribe
-from worker.link.address import link_url
 from worker.link.connection import Connection
 from worker.link.dialer import Dialer
 from worker.link.tether import Office
@@ -178,7 +177,8 @@ class Worker:
             take_session=self._take_session,
             linked=self._on_linked,
         )
-        return Dialer([link_url(url) for url in self._settings.gateway], office)
+        settings = self._settings
+        return Dialer(settings.gateway, office, grace_seconds=settings.grace_seconds)
 
     def _desk(self, gateway: str) -> tuple[Desk, Press]:
         """What answers towards a gateway are signed with; its counters last as long as the boot."""

@@ -9,28 +9,42 @@ from bombyx.cli.output import JsonOption, Output
 from bombyx.settings import load_settings, state_directory
 from worker.settings import WorkerSettings
 
+_ENGINES = "auto, sglang, vllm, llamacpp, scripted or openai."
 _Nano = Annotated[int | None, typer.Option(help="Nano-GRAM per million tokens.")]
 
 
 def worker(  # noqa: PLR0913 - one parameter per flag
     *,
     gateway: Annotated[list[str] | None, typer.Option(help="Gateway to serve; repeatable.")] = None,
-    engine: Annotated[str | None, typer.Option(help="llamacpp, scripted or openai.")] = None,
+    engine: Annotated[str | None, typer.Option(help=_ENGINES)] = None,
     engine_url: Annotated[str | None, typer.Option(help="Server of engine openai.")] = None,
     model: Annotated[str | None, typer.Option(help="Name of the model to serve.")] = None,
-    model_path: Annotated[Path | None, typer.Option(help="GGUF file of engine llamacpp.")] = None,
+    model_path: Annotated[Path | None, typer.Option(help="GGUF file or folder of a model.")] = None,
+    engine_python: Annotated[
+        Path | None, typer.Option(help="Python of SGLang's or vLLM's environment.")
+    ] = None,
     wallet: Annotated[str | None, typer.Option(help="Address that earnings go to.")] = None,
     price_prompt: _Nano = None,
     price_cached: _Nano = None,
     price_completion: _Nano = None,
     price_reasoning: _Nano = None,
+    platform: Annotated[
+        str | None, typer.Option(help="auto, tdx, sev-snp, vtpm or simulated.")
+    ] = None,
+    tpm_device: Annotated[
+        Path | None, typer.Option(help="Of platform vtpm: a TPM's device or socket.")
+    ] = None,
+    collateral: Annotated[
+        Path | None, typer.Option(help="A file of collateral, in place of the gateway's.")
+    ] = None,
     simulated_root: Annotated[
         Path | None, typer.Option(help="Root of a simulated network, shared by its workers.")
     ] = None,
     slots: Annotated[int | None, typer.Option(help="Requests that run at once.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of engine llamacpp.")] = None,
-    context: Annotated[int | None, typer.Option(help="Tokens per request, llamacpp.")] = None,
+    context: Annotated[int | None, typer.Option(help="Tokens per request.")] = None,
     grace_seconds: Annotated[int | None, typer.Option(help="For requests at the end.")] = None,
+    gpus: Annotated[str | None, typer.Option(help="GPUs such as 0-3,4-7.")] = None,
     state: Annotated[Path | None, typer.Option(help="Folder for journal and models.")] = None,
     config: Annotated[Path | None, typer.Option(help="The settings file to read.")] = None,
     describe: Annotated[
@@ -44,6 +58,8 @@ def worker(  # noqa: PLR0913 - one parameter per flag
     """Run a worker: open sealed requests beside a model, and sign what was done."""
     import uvloop  # noqa: PLC0415 - keeps `bombyx --help` quick
 
+    from worker.gpu.groups import parse_groups, use_group  # noqa: PLC0415
+    from worker.gpu.supervise import Crew, serve_groups  # noqa: PLC0415
     from worker.lifeline import tie_to_parent  # noqa: PLC0415
     from worker.process import prepare, serve  # noqa: PLC0415
 
@@ -55,16 +71,21 @@ def worker(  # noqa: PLR0913 - one parameter per flag
         "engine_url": engine_url,
         "model": model,
         "model_path": model_path,
+        "engine_python": engine_python,
         "wallet": wallet,
         "price_prompt": price_prompt,
         "price_cached": price_cached,
         "price_completion": price_completion,
         "price_reasoning": price_reasoning,
+        "platform": platform,
+        "tpm_device": tpm_device,
+        "collateral": collateral,
         "simulated_root": simulated_root,
         "slots": slots,
         "threads": threads,
         "context": context,
         "grace_seconds": grace_seconds,
+        "gpus": gpus,
     }
     settings, _ = load_settings(WorkerSettings, "worker", flags, config=config)
     output = Output(as_json=as_json)
@@ -73,5 +94,11 @@ def worker(  # noqa: PLR0913 - one parameter per flag
 
         uvloop.run(tell(settings, state_directory(state), output))
         return
+    groups = parse_groups(settings.gpus)
+    if len(groups) > 1:
+        uvloop.run(serve_groups(groups, Crew.of(flags, settings, state, config=config), output))
+        return
+    for group in groups:
+        use_group(group)
     prepared = prepare(settings, state_directory(state), output)
     uvloop.run(serve(settings, prepared, output))

@@ -4,28 +4,27 @@ import asyncio
 import os
 import signal
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import structlog
 
-from bombyx.attestation.simulated import image_measurement
 from bombyx.cli.output import Output
 from bombyx.errors import SetupError
 from worker.app import Parts, Worker
+from worker.attest.choose import choose_machine
 from worker.attest.port import Quoter
-from worker.attest.simulated import SimulatedQuoter
-from worker.attest.simulated_root import load_or_create_root
 from worker.clock import now_ms
 from worker.engine.port import Engine
-from worker.engines import build_engine, served
+from worker.engines import build_engine
+from worker.gpu.evidence import machine_gpus, refuse_open_gpus
+from worker.gpu.status import gpu_status
 from worker.ledger.journal import Journal
 from worker.link.address import link_url
 from worker.logs import configure_logs
+from worker.models.identity import identified
 from worker.settings import WorkerSettings
 
 JOURNAL_FILE = "worker-journal.db"
-ROOT_FILE = "simulated-root.pem"
 _STATE_MODE = 0o700
 _OWNER_ONLY = 0o077
 """The journal is nobody else's to read."""
@@ -51,10 +50,11 @@ def prepare(settings: WorkerSettings, folder: Path, output: Output) -> Prepared:
         link_url(url)
     os.umask(_OWNER_ONLY)
     folder.mkdir(parents=True, exist_ok=True, mode=_STATE_MODE)
-    root_file = settings.simulated_root or folder / ROOT_FILE
-    root = load_or_create_root(root_file, now=_now())
-    quoter = SimulatedQuoter(root, image=image_measurement(version("bombyx")), clock=_now)
-    return Prepared(folder, build_engine(settings, state=folder, say=output.say), quoter)
+    gpus = machine_gpus(settings.gpus)
+    machine = choose_machine(settings, folder, clock=_now, gpus=gpus)
+    refuse_open_gpus(machine.quoter.platform, gpus)
+    _log.info("attesting", platform=machine.quoter.platform, reason=machine.reason)
+    return Prepared(folder, build_engine(settings, state=folder, say=output.say), machine.quoter)
 
 
 async def serve(settings: WorkerSettings, prepared: Prepared, output: Output) -> None:
@@ -64,11 +64,13 @@ async def serve(settings: WorkerSettings, prepared: Prepared, output: Output) ->
     journal = await Journal.open(prepared.folder / JOURNAL_FILE)
     try:
         await engine.start()
-        parts = Parts(engine, served(engine, settings), prepared.quoter, journal, now_ms)
+        models = await identified(engine, settings, prepared.folder)
+        parts = Parts(engine, models, prepared.quoter, journal, now_ms)
         worker = await Worker.create(settings, parts)
         worker.start()
         try:
-            await _until_stopped(worker, parts, stopping, output)
+            async with gpu_status(prepared.folder, settings.gpus):
+                await _until_stopped(worker, parts, stopping, output)
         finally:
             _log.info("stopping")
             await worker.close()

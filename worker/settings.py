@@ -6,7 +6,7 @@ What can change a worker's promises (models, prices, payout) is part of what it 
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from bombyx.settings import RoleSettings
 from bombyx.units import MAX_NANO
@@ -20,7 +20,8 @@ class WorkerSettings(RoleSettings):
 
     gateway: tuple[str, ...] = ()
     """Gateways to serve: http(s)://HOST:PORT, or the link's ws(s) URL."""
-    engine: Literal["llamacpp", "scripted", "openai"] = "llamacpp"
+    engine: Literal["auto", "sglang", "vllm", "llamacpp", "scripted", "openai"] = "auto"
+    """`auto`: SGLang or vLLM for a folder of safetensors, else llama.cpp."""
     engine_url: str = ""
     """Of engine `openai`: an OpenAI-compatible server on this machine."""
     engine_allow_remote: bool = False
@@ -28,9 +29,28 @@ class WorkerSettings(RoleSettings):
     model: str = ""
     """The name to serve; of engine `openai` it picks one of the server's models."""
     model_path: Path | None = None
-    """Of engine `llamacpp`: a GGUF file; without it SmolLM2-135M-Instruct is fetched once."""
-    context: Annotated[int, Field(ge=256, le=100_000_000)] = 2048
-    """Of engine `llamacpp`: tokens per request."""
+    """A GGUF file for llama.cpp, a folder of safetensors for SGLang and vLLM; without it
+    SmolLM2-135M-Instruct is fetched once for llama.cpp."""
+    models: Path | None = None
+    """The store of `bombyx models`; in the user's data folder when unset."""
+    hub: str = "https://huggingface.co"
+    """Where `bombyx models pull` fetches from: Hugging Face or a mirror of it."""
+    hub_token: SecretStr | None = None
+    """What the hub wants for models that are not open to all."""
+    gpus: Annotated[str, Field(pattern=r"^[0-9,-]{0,256}$")] = ""
+    """GPUs by number, `0-3,4-7`: a worker process for each group; none or all when empty."""
+    context: Annotated[int, Field(ge=256, le=100_000_000)] | None = None
+    """Tokens per request; the model's own when unset, 2048 of llama.cpp."""
+    engine_python: Path | None = None
+    """The Python of the environment that holds SGLang or vLLM; the worker's own when unset."""
+    engine_device: Literal["gpu", "cpu"] = "gpu"
+    """`cpu` is slow, and for tests."""
+    engine_flags: tuple[str, ...] = ()
+    """Further flags of SGLang or vLLM, such as `--tp-size=4`; from an allow-list."""
+    tool_parser: Annotated[str, Field(pattern=r"^[a-z0-9_.-]{0,40}$")] = ""
+    """The server's parser of tool calls; `auto` lets SGLang guess, empty is the manifest's."""
+    reasoning_parser: Annotated[str, Field(pattern=r"^[a-z0-9_.-]{0,40}$")] = ""
+    """The same for reasoning."""
     threads: Annotated[int, Field(ge=1, le=1024)] = 2
     slots: _Count = 4
     """Requests that run at once."""
@@ -45,6 +65,16 @@ class WorkerSettings(RoleSettings):
     unsecured_credit_nano: _Price | None = None
     """How much a gateway may owe before its requests are refused. None means no limit: while the
     network has no payout channels nothing is ever paid, so any limit would stop the worker."""
+    platform: Literal["auto", "tdx", "sev-snp", "vtpm", "simulated"] = "auto"
+    """What to attest with; `auto` looks for a TEE, and simulates where there is none."""
+    tsm_path: Path = Path("/sys/kernel/config/tsm/report")
+    """Where the kernel's configfs-tsm is; containers have it mounted elsewhere."""
+    dstack_socket: Path = Path("/var/run/dstack.sock")
+    """Where a dstack guest agent listens, in machines that have one."""
+    tpm_device: Path = Path("/dev/tpmrm0")
+    """Of platform `vtpm`: a TPM's device, or the unix socket of a software TPM."""
+    collateral: Path | None = None
+    """A file of `bombyx collateral export` to take vendors' words from, in place of a gateway."""
     simulated_root: Path | None = None
     """The simulated network's root, shared by its workers; in the state folder when unset."""
     grace_seconds: Annotated[int, Field(ge=0, le=3600)] = 30

@@ -5,29 +5,26 @@ across requests (SPEC 12).
 """
 
 import asyncio
-import contextlib
 import hashlib
 import json
 import secrets
 import sys
-from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from bombyx import canonical
-from bombyx.chat.body import Body
 from bombyx.errors import EngineFailed, SetupError
 from worker.engine.flavour import Flavour
+from worker.engine.life import Life, end
 from worker.engine.openai_http import OpenAIEngine, OpenAIServer
-from worker.engine.port import EngineEvent, EngineModel, EngineRequest, Load
+from worker.engine.port import EngineModel
+from worker.engine.supervised import SupervisedEngine
 
 _CHILD = (sys.executable, "-m", "worker.engine.llamacpp_child")
-_FIRST_BACKOFF_SECONDS = 0.2
-_LAST_BACKOFF_SECONDS = 10.0
-_STEADY_SECONDS = 30.0
-"""A child that lived so long starts the back-off anew."""
-_STOP_SECONDS = 2.0
+_DEEP_SECONDS = 10.0
+CONTEXT = 2048
+"""Tokens per request where nobody says: memory of a small machine holds a few of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +37,7 @@ class LlamaCpp:
 
     gguf: Path
     model: str
-    context: int = 2048
+    context: int = CONTEXT
     slots: int = 4
     threads: int = 2
     bytes_factor: int = 1
@@ -50,61 +47,29 @@ class LlamaCpp:
     idle_seconds: float = 60.0
 
 
-class LlamaCppEngine:
+class LlamaCppEngine(SupervisedEngine):
     """An `Engine` that owns a llama.cpp child."""
 
     def __init__(self, settings: LlamaCpp) -> None:
+        super().__init__(LlamaCppLauncher(settings))
+
+
+class LlamaCppLauncher:
+    """A `Launcher` of llama.cpp's child."""
+
+    name = "llamacpp"
+
+    def __init__(self, settings: LlamaCpp) -> None:
         self._settings = settings
-        self._model: EngineModel | None = None
-        self._child: asyncio.subprocess.Process | None = None
-        self._http: OpenAIEngine | None = None
-        self._keeper: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Digest the file and start the child; raises `SetupError` or `EngineFailed`."""
-        if self._model is None:
-            self._model = await asyncio.to_thread(describe, self._settings)
-        await self._start_child()
-        self._keeper = asyncio.create_task(self._keep())
+    async def describe(self) -> EngineModel:
+        """Hash the file; raises `SetupError`."""
+        return await asyncio.to_thread(describe, self._settings)
 
-    async def close(self) -> None:
-        """Stop the child; running requests end with `EngineFailed`."""
-        if self._keeper is not None:
-            keeper, self._keeper = self._keeper, None
-            keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await keeper
-        await self._stop_child()
-
-    def models(self) -> list[EngineModel]:
-        """The one model; none before `start`."""
-        return [] if self._model is None else [self._model]
-
-    @property
-    def pid(self) -> int | None:
-        """The child's process id."""
-        return None if self._child is None else self._child.pid
-
-    async def count_prompt(self, path: str, body: Body) -> int | None:
-        """By llama.cpp's own template and tokenizer."""
-        return await self._server().count_prompt(path, body)
-
-    def run(self, request: EngineRequest) -> AsyncGenerator[EngineEvent, None]:
-        """Run one request in the child."""
-        return self._server().run(request)
-
-    async def load(self) -> Load:
-        """The child's slots."""
-        return await self._server().load()
-
-    def _server(self) -> OpenAIEngine:
-        if self._http is None:
-            raise EngineFailed("the engine is starting again")
-        return self._http
-
-    async def _start_child(self) -> None:
+    async def launch(self, model: EngineModel) -> Life:
+        """Start the child; raises `EngineFailed`."""
         key = secrets.token_hex(16)
-        self._child = await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             *_CHILD,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -112,13 +77,13 @@ class LlamaCppEngine:
             limit=2**16,
         )
         try:
-            url = await self._ready(self._child, key)
-            http = OpenAIEngine(self._describe_server(url, key))
+            url = await self._ready(process, key)
+            http = OpenAIEngine(self._describe_server(url, key, model))
             await http.start()
         except BaseException:
-            await self._stop_child()
+            await end(process)
             raise
-        self._http = http
+        return Life(process, http, deep_path="/health", deep_seconds=_DEEP_SECONDS)
 
     async def _ready(self, child: asyncio.subprocess.Process, key: str) -> str:
         settings = self._settings
@@ -140,48 +105,16 @@ class LlamaCppEngine:
         except (TimeoutError, ValueError, KeyError, ConnectionError):
             raise EngineFailed("llama.cpp did not start with this model file") from None
 
-    def _describe_server(self, url: str, key: str) -> OpenAIServer:
+    def _describe_server(self, url: str, key: str, model: EngineModel) -> OpenAIServer:
         return OpenAIServer(
             url=url,
-            models=tuple(self.models()),
+            models=(model,),
             flavour=Flavour.LLAMACPP,
             api_key=key,
             slots=self._settings.slots,
             first_token_seconds=self._settings.first_token_seconds,
             idle_seconds=self._settings.idle_seconds,
         )
-
-    async def _keep(self) -> None:
-        """Start the child again whenever it dies, slower each time that it dies young."""
-        loop = asyncio.get_running_loop()
-        backoff = _FIRST_BACKOFF_SECONDS
-        while True:
-            born = loop.time()
-            if self._child is not None:
-                await self._child.wait()
-            await self._stop_child()
-            if loop.time() - born > _STEADY_SECONDS:
-                backoff = _FIRST_BACKOFF_SECONDS
-            await asyncio.sleep(backoff)
-            backoff = min(2 * backoff, _LAST_BACKOFF_SECONDS)
-            with contextlib.suppress(EngineFailed, OSError):
-                await self._start_child()
-
-    async def _stop_child(self) -> None:
-        http, self._http = self._http, None
-        child, self._child = self._child, None
-        if http is not None:
-            await http.close()
-        if child is None:
-            return
-        if child.stdin is not None:
-            child.stdin.close()
-        try:
-            async with asyncio.timeout(_STOP_SECONDS):
-                await child.wait()
-        except TimeoutError:
-            child.kill()
-            await child.wait()
 
 
 def describe(settings: LlamaCpp) -> EngineModel:

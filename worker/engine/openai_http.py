@@ -1,11 +1,12 @@
 """Any OpenAI-compatible server on loopback: SGLang, vLLM, llama.cpp (SPEC 2.6, 4.7, 12).
 
 Always asks for a stream, so that counts are known when a request is cut; closing the connection
-is what stops the server. Follows no redirect, uses no proxy, and speaks to loopback only unless the
-owner says otherwise: prompts are in the clear here.
+is what stops the server, and SGLang is told by name too. Follows no redirect, uses no proxy, and
+speaks to loopback only unless the owner says otherwise: prompts are in the clear here.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,11 +28,14 @@ from bombyx.errors import (
     EngineFailed,
     EngineTimeout,
     ModelNotFound,
+    NotFound,
+    RequestError,
     SetupError,
 )
 from worker.engine import silent
 from worker.engine.discover import flavour_of, models_of
 from worker.engine.flavour import Flavour, outgoing, template_body
+from worker.engine.load import told_load
 from worker.engine.port import EngineEvent, EngineModel, EngineRequest, Load
 from worker.engine.pump import events
 from worker.engine.refusals import engine_error, error_in, is_absent
@@ -61,6 +65,10 @@ class OpenAIServer:
     allow_remote: bool = False
     first_token_seconds: float = 120.0
     idle_seconds: float = 60.0
+    admin_key: str = field(default="", repr=False)
+    """Of a server of our own: lets requests be aborted by name."""
+    has_ids: bool = False
+    """Every answer must show its token ids: our own server was told to."""
 
 
 class OpenAIEngine:
@@ -74,9 +82,13 @@ class OpenAIEngine:
         self._names = dict(server.names)
         self._session: aiohttp.ClientSession | None = None
         self._running = 0
+        self._can_count = True
+        self._aborts: set[asyncio.Task[None]] = set()
+        self.suspect = asyncio.Event()
+        """Set when the server was silent for too long; whoever owns it may look and clear it."""
 
-    async def start(self) -> None:
-        """Open the session and ask the server for its models; raises `EngineFailed`."""
+    def open(self) -> None:
+        """Open the session; nothing is asked yet."""
         headers = {"content-type": "application/json"}
         if self._server.api_key:
             headers["authorization"] = f"Bearer {self._server.api_key}"
@@ -89,8 +101,15 @@ class OpenAIEngine:
             trust_env=False,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
+
+    async def start(self) -> None:
+        """Open the session and ask the server for its models; raises `EngineFailed`."""
+        if self._session is None:
+            self.open()
         try:
             self._learn(await self._ask("GET", "/v1/models"))
+            if self._flavour is Flavour.SGLANG:
+                self._can_count = await self._counts()
         except BaseException:
             await self.close()
             raise
@@ -104,8 +123,28 @@ class OpenAIEngine:
             self._models = list(found)
             self._names |= {model.id: own for model, own in found.items()}
 
+    async def _counts(self) -> bool:
+        """Whether this release counts chats; older ones refuse every such question."""
+        (model, *_) = [*self._models, None]
+        if model is None:
+            return False
+        hello = {"model": model.id, "messages": [{"role": "user", "content": "hi"}]}
+        with contextlib.suppress(NotFound, RequestError):
+            return await self.count_prompt(CHAT_PATH, hello) is not None
+        return False
+
+    async def answers(self, path: str, seconds: float) -> bool:
+        """Whether a GET of `path` is answered 200 within so long."""
+        try:
+            async with asyncio.timeout(seconds), self._open("GET", path):
+                return True
+        except (BombyxError, TimeoutError):
+            return False
+
     async def close(self) -> None:
         """Drop the session and every running request with it."""
+        for task in list(self._aborts):
+            task.cancel()
         if self._session is not None:
             session, self._session = self._session, None
             await session.close()
@@ -117,6 +156,8 @@ class OpenAIEngine:
     async def count_prompt(self, path: str, body: Body) -> int | None:
         """By the server's own template and tokenizer; None for images and servers without."""
         flavour = self._flavour
+        if not self._can_count:
+            return None
         if path in (COMPLETIONS_PATH, EMBEDDINGS_PATH):
             prompts = texts(body.get("prompt", body.get("input")))
             return await silent.count(
@@ -131,9 +172,10 @@ class OpenAIEngine:
             wanted = {"content": rendered, "add_special": True, "parse_special": True}
             tokens = _get(await self._ask("POST", "/tokenize", wanted), "tokens")
             return len(tokens) if isinstance(tokens, list) else None
-        if flavour is Flavour.VLLM:
+        if flavour in (Flavour.VLLM, Flavour.SGLANG):
             asked = {**template_body(body), "model": self._own_name(body["model"])}
-            count = _get(await self._ask("POST", "/tokenize", asked), "count")
+            told = await self._ask("POST", silent.ROOTS[flavour] + "/tokenize", asked)
+            count = _get(told, "count")
             return count if type(count) is int else None
         return None
 
@@ -143,26 +185,48 @@ class OpenAIEngine:
             yield await self._silent(request)
             return
         raw = self._raw(request)
+        is_over = False
         self._running += 1
         try:
             async with (
                 aclosing(raw),
-                aclosing(events(raw, request)) as clean,
+                aclosing(
+                    events(raw, request, self._flavour, has_ids=self._server.has_ids)
+                ) as clean,
             ):
                 async for event in clean:
                     yield event
+            is_over = True
+        except EngineTimeout:
+            self.suspect.set()
+            raise
+        except RequestError:
+            is_over = True
+            raise
         finally:
             self._running -= 1
+            if not is_over:
+                self._tell_abort(request)
+
+    def _tell_abort(self, request: EngineRequest) -> None:
+        """Beside the closed connection, which some release may notice late (SPEC 6.4)."""
+        if self._flavour is Flavour.SGLANG and self._server.admin_key:
+            task = asyncio.create_task(self._abort(request.request_id))
+            self._aborts.add(task)
+            task.add_done_callback(self._aborts.discard)
+
+    async def _abort(self, request_id: str) -> None:
+        with contextlib.suppress(BombyxError):
+            await self._ask("POST", "/abort_request", {"rid": request_id}, is_admin=True)
 
     async def load(self) -> Load:
-        """llama.cpp is asked for its slots; else what runs through this driver."""
-        slots, running = self._server.slots, min(self._running, self._server.slots)
-        if self._flavour is Flavour.LLAMACPP:
-            told = await self._ask("GET", "/slots")
-            if isinstance(told, list) and told:
-                slots = len(told)
-                running = sum(_get(slot, "is_processing") is True for slot in told)
-        return Load(running=running, waiting=max(0, self._running - slots), slots=slots)
+        """The server's own word where it gives one; else what runs through this driver."""
+        return await told_load(
+            self._get, self._flavour, own=self._running, slots=self._server.slots
+        )
+
+    async def _get(self, path: str) -> Any:
+        return await self._ask("GET", path)
 
     async def _silent(self, request: EngineRequest) -> EngineEvent:
         name = request.body["model"]
@@ -200,8 +264,10 @@ class OpenAIEngine:
                         yield _parse_chunk(event)
             raise EngineFailed("the engine closed its stream before the end")
 
-    async def _ask(self, method: str, path: str, body: Any = None) -> Any:
-        async with self._open(method, path, body) as response:
+    async def _ask(
+        self, method: str, path: str, body: Any = None, *, is_admin: bool = False
+    ) -> Any:
+        async with self._open(method, path, body, is_admin=is_admin) as response:
             try:
                 async with asyncio.timeout(self._server.idle_seconds):
                     return _parse(await _read(response))
@@ -210,11 +276,11 @@ class OpenAIEngine:
 
     @asynccontextmanager
     async def _open(
-        self, method: str, path: str, body: Any = None
+        self, method: str, path: str, body: Any = None, *, is_admin: bool = False
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A 200 answer; raises what others mean, and `EngineFailed` when the server is gone."""
         try:
-            response = await self._send(method, path, body)
+            response = await self._send(method, path, body, is_admin=is_admin)
             try:
                 if response.status != 200:  # noqa: PLR2004 (HTTP's)
                     raise _refusal(path, response.status, _parse(await _read(response)))
@@ -226,14 +292,19 @@ class OpenAIEngine:
             # The name is enough: messages can name hosts and headers.
             raise EngineFailed(f"the engine's connection failed ({type(error).__name__})") from None
 
-    async def _send(self, method: str, path: str, body: Any) -> aiohttp.ClientResponse:
+    async def _send(
+        self, method: str, path: str, body: Any, *, is_admin: bool
+    ) -> aiohttp.ClientResponse:
         if self._session is None:
             raise EngineFailed("the engine is not running")
         url = self._server.url.rstrip("/") + path
         data = None if body is None else encode_body(body)
+        headers = {"authorization": f"Bearer {self._server.admin_key}"} if is_admin else None
         try:
             async with asyncio.timeout(self._server.first_token_seconds):
-                return await self._session.request(method, url, data=data, allow_redirects=False)
+                return await self._session.request(
+                    method, url, data=data, headers=headers, allow_redirects=False
+                )
         except TimeoutError:
             raise EngineTimeout("the engine did not answer in time") from None
 

@@ -13,17 +13,26 @@ from bombyx.chat.completions import TextAssembler
 from bombyx.chat.paths import COMPLETIONS_PATH
 from bombyx.money.cost import Tokens
 from worker.engine.counting import Counter
+from worker.engine.flavour import USAGE_PER_CHOICE, Flavour
 from worker.engine.normalise import Normaliser
 from worker.engine.port import Answer, Chunk, EngineEvent, EngineRequest, Progress
+from worker.engine.token_ids import TokenIds
 
 Raw = dict[str, Any]
 
 
 async def events(
-    raw_chunks: AsyncIterator[Raw], request: EngineRequest
+    raw_chunks: AsyncIterator[Raw],
+    request: EngineRequest,
+    flavour: Flavour = Flavour.OPENAI,
+    *,
+    has_ids: bool = False,
 ) -> AsyncGenerator[EngineEvent, None]:
-    """Clean events of one request; raises `EngineFailed` for a stream that is not whole."""
-    chunks = _clean(raw_chunks, request)
+    """Clean events of one request; raises `EngineFailed` for a stream that is not whole.
+
+    `has_ids` refuses an answer whose counts no token ids bear out.
+    """
+    chunks = _clean(raw_chunks, request, flavour, has_ids=has_ids)
     whole = None if request.body.get("stream") else _assembler(request)
     tokens = Tokens()
     async with aclosing(chunks):
@@ -43,13 +52,18 @@ def _assembler(request: EngineRequest) -> Assembler | TextAssembler:
 
 
 async def _clean(
-    raw_chunks: AsyncIterator[Raw], request: EngineRequest
+    raw_chunks: AsyncIterator[Raw], request: EngineRequest, flavour: Flavour, *, has_ids: bool
 ) -> AsyncGenerator[Chunk, None]:
-    normaliser, counter = Normaliser(request), Counter(request.body.get("n") or 1)
+    choices = request.body.get("n") or 1
+    normaliser = Normaliser(request)
+    counter = Counter(choices, is_per_choice=flavour in USAGE_PER_CHOICE)
+    # vLLM counts a last token that it may not show.
+    ids = TokenIds(choices, slack=int(flavour is Flavour.VLLM))
     held: dict[str, Any] | None = None
     tokens = Tokens()
     async for raw in raw_chunks:
         tokens = counter.observe(raw)
+        ids.observe(raw)
         payload = normaliser.chunk(raw)
         if payload is None:
             continue
@@ -58,5 +72,6 @@ async def _clean(
         else:
             yield Chunk(payload, tokens)
     normaliser.finish()
+    ids.check(tokens, must_show=has_ids)
     if held is not None:
         yield Chunk(held, tokens)

@@ -32,7 +32,9 @@ def engine_error(status: int, body: Any) -> BombyxError:
         return EngineTimeout("the engine did not answer in time")
     if status in _REFUSED:
         if any(mark in _words(body) for mark in _CONTEXT_MARKS):
-            return ContextLengthExceeded("prompt and output are longer than the model's context")
+            return ContextLengthExceeded(
+                "prompt and output exceed this model's maximum context limit"
+            )
         return RequestError("the engine refuses this request's parameters")
     # 401, 404 and the like are between worker and engine: no fault of the client's.
     return EngineFailed("the engine failed")

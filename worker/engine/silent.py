@@ -19,7 +19,7 @@ from worker.engine.port import Answer, EngineRequest
 Ask = Callable[[str, Body], Awaitable[Any]]
 """`(path, body)` to the server, its parsed answer."""
 
-_ROOTS = {Flavour.LLAMACPP: "", Flavour.VLLM: "", Flavour.SGLANG: "/v1"}
+ROOTS = {Flavour.LLAMACPP: "", Flavour.VLLM: "", Flavour.SGLANG: "/v1"}
 """Where servers keep their tokenizer; those that are not named have none."""
 
 
@@ -48,14 +48,14 @@ async def answer(
 
 async def count(ask: Ask, prompts: list[Any], flavour: Flavour, *, model: str) -> int | None:
     """Tokens of prompts without a template; None where the server cannot say."""
-    if flavour not in (Flavour.LLAMACPP, Flavour.VLLM):
+    if flavour not in ROOTS:
         return None
     found = 0
     for prompt in prompts:
         tokens = prompt
         if isinstance(prompt, str):
             body = _tokenize_body({"model": model, "prompt": prompt}, flavour)
-            tokens = _get(await ask("/tokenize", body), "tokens")
+            tokens = _get(await ask(ROOTS[flavour] + "/tokenize", body), "tokens")
         if not isinstance(tokens, list):
             return None
         found += len(tokens)
@@ -63,9 +63,9 @@ async def count(ask: Ask, prompts: list[Any], flavour: Flavour, *, model: str) -
 
 
 def _root(flavour: Flavour) -> str:
-    if flavour not in _ROOTS:
+    if flavour not in ROOTS:
         raise not_served()
-    return _ROOTS[flavour]
+    return ROOTS[flavour]
 
 
 def _tokenize_body(body: Body, flavour: Flavour) -> Body:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,7 +43,8 @@ def request_of(subject: Subject, prompt: str, **fields: Any) -> EngineRequest:
     return EngineRequest(
         path=fields.pop("path", PATH),
         body=body,
-        request_id="r" * 32,
+        # As in service: an engine may still be busy forgetting the last one's.
+        request_id=secrets.token_hex(16),
         cache_salt="ab" * 32,
         completion_id="chatcmpl-1",
         created=1_700_000_000,

@@ -143,7 +143,7 @@ SGLANG = (
     piece("lo", usage=usage(7, 2)),
     piece(reason="stop"),
     piece(reason="stop"),
-    {"choices": [], "sglext": {"input_ids": [1, 2]}},
+    {"choices": [], "sglext": {"input_ids": [1] * 7, "output_ids": [[5, 6, 2]]}},
     {"choices": [], "usage": usage(7, 3)},
     "[DONE]",
 )
@@ -170,7 +170,7 @@ async def test_a_whole_answer_is_run_as_a_stream_with_salt_and_id() -> None:
     (sent,) = server.bodies
     assert sent["stream"] is True
     assert sent["stream_options"] == {"include_usage": True, "continuous_usage_stats": True}
-    assert (sent["rid"], sent["cache_salt"]) == ("r" * 32, "ab" * 32)
+    assert (len(sent["rid"]), sent["cache_salt"]) == (32, "ab" * 32)
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,9 @@ async def test_prompts_are_counted_where_there_is_a_tokenizer() -> None:
     server = Server({"tokens": [1, 2]})
     prompts = ["hi", [7, 8, 9]]
     assert await silent.count(server.ask, prompts, Flavour.VLLM, model="own") == 5
-    assert await silent.count(server.ask, prompts, Flavour.SGLANG, model="own") is None
+    assert await silent.count(server.ask, prompts, Flavour.SGLANG, model="own") == 5
+    assert [path for path, _ in server.asked] == ["/tokenize", "/v1/tokenize"]
+    assert await silent.count(server.ask, prompts, Flavour.OPENAI, model="own") is None
     server.told = {"error": "x"}
     assert await silent.count(server.ask, prompts, Flavour.LLAMACPP, model="own") is None
 

@@ -1,5 +1,6 @@
 """What every engine must do with prompts without a template, with texts and with tokens."""
 
+import secrets
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ def completion(subject: Subject, prompt: Any, **fields: Any) -> EngineRequest:
 
 
 def asking(path: str, body: dict[str, Any]) -> EngineRequest:
-    return EngineRequest(path, body, "r" * 32, "ab" * 32, "cmpl-1", 1_700_000_000)
+    return EngineRequest(path, body, secrets.token_hex(16), "ab" * 32, "cmpl-1", 1_700_000_000)
 
 
 async def whole(engine: Engine, request: EngineRequest) -> Answer:

@@ -154,7 +154,9 @@ class ScriptedEngine:
         if request.body["model"] not in self._settings.models:
             raise ModelNotFound("this engine does not serve the model", param="model")
         if max(map(len, prompts), default=0) > self._settings.context:
-            raise ContextLengthExceeded("prompt and output are longer than the model's context")
+            raise ContextLengthExceeded(
+                "prompt and output exceed this model's maximum context limit"
+            )
         return prompts
 
     def _silent(self, request: EngineRequest, prompts: list[list[str]]) -> Answer:
