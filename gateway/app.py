@@ -6,6 +6,7 @@ The hot paths go past ASGI and never enter FastAPI (ADR 7); everything else does
 import asyncio
 import contextlib
 import importlib.metadata
+import random
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,15 +18,21 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, 
 
 from bombyx.attestation.policy import Policy
 from bombyx.chat.paths import SERVED_PATHS
-from bombyx.errors import RequestError
+from bombyx.errors import BombyxError, RequestError
 from gateway.accounts import endpoints as key_endpoints
 from gateway.accounts.key_ring import KeyRing, PayerBook
 from gateway.admin import endpoints as admin_endpoints
 from gateway.admin.guard import AdminGuard
 from gateway.admin.sanctions import Sanctions
 from gateway.browsers import Browsers
+from gateway.collateral import endpoints as collateral_endpoints
+from gateway.collateral.beside import Beside
+from gateway.collateral.repository import Shelf
+from gateway.collateral.service import CollateralService
+from gateway.collateral.vendors import Vendors
+from gateway.connections import Door, Patience, most_connections
 from gateway.context import Context, unix_ms, unix_seconds
-from gateway.database import check, create_engine
+from gateway.database import check, create_engine, sqlite_path
 from gateway.directory import endpoints as directory_endpoints
 from gateway.http import BodyLimit, install_errors
 from gateway.identity import load_keys
@@ -40,13 +47,18 @@ from gateway.inference.sealed import SEALED_TYPE, serve_sealed
 from gateway.inference.sessions import Sessions
 from gateway.inference.silence import Silence
 from gateway.inference.waiting import WaitingRoom
-from gateway.inference.wire import media_type
+from gateway.inference.wire import error_answer, media_type, respond_error
 from gateway.metering.clock import SystemClock
 from gateway.metering.meter import Meter
 from gateway.metering.stores import open_store
 from gateway.metering.ticket import TicketBox
+from gateway.openapi import describe
+from gateway.processes.hop import HOP_HEADER, HopKey
+from gateway.processes.inward import check_hop, serve_links
+from gateway.processes.neighbours import LINKS, Neighbours
 from gateway.receipts import endpoints as receipt_endpoints
-from gateway.settings import GatewaySettings
+from gateway.settings import LINK_PREFIX, GatewaySettings
+from gateway.workers import evidence_endpoints
 from gateway.workers.archive import Archive
 from gateway.workers.deadline import Deadlines
 from gateway.workers.desk import Desk
@@ -54,7 +66,6 @@ from gateway.workers.endpoint import Message, Receive, Scope, Send, serve_link
 from gateway.workers.proof import Proofs
 from gateway.workers.registry import Registry
 
-LINK_PREFIX = "/v1/workers/link/"
 SWEEP_SECONDS = 1.0
 INFERENCE_PATHS = frozenset(SERVED_PATHS)
 
@@ -87,7 +98,14 @@ async def open_context(
         duration=settings.max_duration_s,
         grace=settings.settlement_grace_s,
     )
-    registry = Registry()
+    registry, archive, hop = Registry(), Archive(engine), HopKey(keys.cluster)
+    collateral = CollateralService(
+        Shelf(engine),
+        Vendors.of(settings),
+        unix=unix_seconds,
+        now=time.monotonic,
+        draw=random.SystemRandom().random,
+    )
     room = WaitingRoom(
         total=settings.queue_total,
         per_account=settings.queue_per_account,
@@ -106,7 +124,7 @@ async def open_context(
         payers=PayerBook(store),
         tickets=tickets,
         registry=registry,
-        archive=Archive(engine),
+        archive=archive,
         sanctions=Sanctions(engine, registry),
         desk=desk,
         runs=runs,
@@ -123,16 +141,35 @@ async def open_context(
             now_ms=unix_ms,
         ),
         silence=Silence(room.alarms, heartbeat_s=settings.heartbeat_s, idle_s=settings.idle_s),
+        hop=hop,
+        neighbours=Neighbours(
+            store,
+            archive,
+            hop,
+            slot=settings.slot,
+            is_here=lambda worker: registry.get(worker) is not None,
+            unix=unix_seconds,
+        ),
+        collateral=collateral,
+        beside=Beside(collateral),
         link_url=link_url,
     )
     deadlines.attach(desk)
     await meter.start(settings.slot, link_url)
-    sweeper = asyncio.create_task(_sweep(context))
+    loops = [
+        asyncio.create_task(_sweep(context)),
+        asyncio.create_task(context.collateral.run()),
+    ]
+    if sqlite_path(url) is None:  # on SQLite there is one process
+        loops.append(asyncio.create_task(context.neighbours.run()))
     try:
         yield context
     finally:
-        sweeper.cancel()
-        await asyncio.gather(sweeper, return_exceptions=True)
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
+        await context.neighbours.close()
+        await context.collateral.close()
         await meter.close()
         await store.close()
         await engine.dispose()
@@ -166,6 +203,8 @@ def build_app(context: Context) -> FastAPI:
     app.add_middleware(AdminGuard, key_ring=context.key_ring)
     install_errors(app)
     app.include_router(directory_endpoints.router)
+    app.include_router(collateral_endpoints.router)
+    app.include_router(evidence_endpoints.router)
     app.include_router(receipt_endpoints.router)
     app.include_router(admin_endpoints.router)
     app.include_router(key_endpoints.router)
@@ -200,6 +239,7 @@ def build_app(context: Context) -> FastAPI:
             text = generate_latest(REGISTRY) + generate_latest(own)
             return Response(text, media_type=CONTENT_TYPE_LATEST)
 
+    describe(app)
     return app
 
 
@@ -210,14 +250,26 @@ class Front:
         self._context = context
         self._app = build_app(context)
         self._browsers = Browsers(context.settings.cors_origins)
-        self.handlers = {path.encode(): self._infer for path in INFERENCE_PATHS}
+        self._own = f"{LINK_PREFIX}{context.settings.slot}"
+        self.handlers = {path.encode(): self._infer for path in INFERENCE_PATHS} | {
+            (self._own + path).encode(): self._infer_for_neighbour for path in INFERENCE_PATHS
+        }
         """What `hot_protocol` takes past ASGI."""
+        settings = context.settings
+        self.keep_alive_s = settings.keep_alive_s
+        self.door = Door(
+            Patience(
+                connections=most_connections(settings.max_connections),
+                head=settings.request_head_s,
+                stalled=settings.stalled_client_s,
+            )
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI side."""
         kind = scope["type"]
         if kind == "websocket" and scope["path"].startswith(LINK_PREFIX):
-            await serve_link(self._context, receive, send)
+            await serve_link(self._context, scope, receive, send)
         elif kind == "websocket":
             await send({"type": "websocket.close", "code": 4404, "reason": "no such path"})
         else:
@@ -233,10 +285,34 @@ class Front:
                 await send(start)
                 await send({"type": "http.response.body", "body": b""})
                 return
+        if scope["path"] == self._own + LINKS and scope["method"] == "GET":
+            await self._serve_links(scope, send)
+            return
         await self._app(scope, receive, send)
+
+    async def _serve_links(self, scope: Scope, send: Send) -> None:
+        try:
+            await serve_links(self._context, scope, send)
+        except BombyxError as error:
+            headers, body = error_answer(error)
+            start = {"type": "http.response.start", "status": error.status, "headers": headers}
+            await send(start)
+            await send({"type": "http.response.body", "body": body})
+
+    async def _infer_for_neighbour(self, exchange: Exchange) -> None:
+        """A request that another process had no worker for: it goes no further."""
+        exchange.path = exchange.path.removeprefix(self._own)
+        try:
+            check_hop(self._context, exchange.header(HOP_HEADER), exchange.path)
+        except BombyxError as error:
+            respond_error(exchange, error)
+            return
+        await self._infer(exchange)
 
     async def _infer(self, exchange: Exchange) -> None:
         exchange.extra = self._browsers.lines(exchange.headers)
+        if self._context.draining:
+            exchange.keep_alive = False  # the next request finds another process
         if media_type(exchange.headers) == SEALED_TYPE:
             await serve_sealed(self._context, exchange)
         else:

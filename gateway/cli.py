@@ -1,15 +1,13 @@
-"""`bombyx gateway`, `bombyx db` and `bombyx keys`."""
+"""`bombyx db`, `bombyx keys` and `bombyx ledger`; `bombyx gateway` is in gateway.processes."""
 
 import asyncio
 import os
 import secrets
-import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import structlog
 import typer
 
 from bombyx.cli.output import JsonOption, Output
@@ -21,12 +19,12 @@ from gateway.admin.reconcile import Reconciled, reconcile
 from gateway.database import check, create_engine, upgrade
 from gateway.metering.rows import KeyLimits
 from gateway.metering.stores import open_store
+from gateway.processes.command import OWNER_ONLY, gateway
 from gateway.settings import GatewaySettings
 
-T = TypeVar("T")
-OWNER_ONLY = 0o077
-"""Files of the gateway (database, keys) are nobody else's to read."""
+__all__ = ["db", "gateway", "keys", "ledger"]
 
+T = TypeVar("T")
 db = typer.Typer(help="Create and check the gateway's database.", no_args_is_help=True)
 keys = typer.Typer(help="API keys and the accounts that pay.", no_args_is_help=True)
 
@@ -36,54 +34,6 @@ StateOption = Annotated[Path | None, typer.Option("--state", help="Folder for ke
 UrlOption = Annotated[
     str | None, typer.Option("--database-url", help="sqlite:///path or postgresql://…")
 ]
-
-
-def gateway(  # noqa: PLR0913 - one parameter per flag
-    *,
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.")] = None,
-    slot: Annotated[
-        int | None, typer.Option(help="Its number among the processes of one database.")
-    ] = None,
-    policy: Annotated[Path | None, typer.Option(help="Which workers may be listed.")] = None,
-    link_url: Annotated[str | None, typer.Option(help="URL that workers dial.")] = None,
-    fee_bps: Annotated[int | None, typer.Option(help="The gateway's fee in 1/100 %.")] = None,
-    database_url: UrlOption = None,
-    state: StateOption = None,
-    die_with_parent: Annotated[
-        bool, typer.Option("--die-with-parent", hidden=True, help="Stop with the starting process.")
-    ] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Run a gateway: authenticate, route and meter requests that it cannot read."""
-    import uvloop  # noqa: PLC0415 - keeps `bombyx --help` quick
-
-    from gateway.parent import die_with  # noqa: PLC0415
-    from gateway.serve import serve  # noqa: PLC0415
-
-    if die_with_parent:
-        die_with()
-    os.umask(OWNER_ONLY)
-    flags = {
-        "host": host,
-        "port": port,
-        "slot": slot,
-        "policy": policy,
-        "link_url": link_url,
-        "fee_bps": fee_bps,
-        "database_url": database_url,
-    }
-    settings, _ = load_settings(GatewaySettings, "gateway", flags)
-    folder = state_directory(state)
-    output = Output(as_json=as_json)
-
-    def ready(document: dict[str, Any]) -> None:
-        shown = f"gateway {document['url']}\nworkers dial {document['link_url']}"
-        output.answer(document, shown)
-
-    configure_logs()
-    asyncio.run(upgrade(_database(settings, folder)))
-    uvloop.run(serve(settings, state=folder, on_ready=ready))
 
 
 def _database(settings: GatewaySettings, state: Path) -> str:
@@ -299,15 +249,3 @@ async def _with_accounts(url: str, work: Callable[[Accounts], Awaitable[T]]) -> 
         return await work(Accounts(engine))
     finally:
         await engine.dispose()
-
-
-def configure_logs() -> None:
-    """JSON lines on stderr; stdout belongs to the ready line."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-    )

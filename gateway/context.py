@@ -8,6 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bombyx.attestation.policy import Policy
 from gateway.accounts.key_ring import KeyRing, PayerBook
 from gateway.admin.sanctions import Sanctions
+from gateway.collateral.beside import Beside
+from gateway.collateral.service import CollateralService
 from gateway.identity import GatewayKeys
 from gateway.inference.dispatcher import Dispatcher
 from gateway.inference.exchange import Budget
@@ -17,6 +19,8 @@ from gateway.inference.silence import Silence
 from gateway.metering.meter import Meter
 from gateway.metering.port import Store
 from gateway.metering.ticket import TicketBox
+from gateway.processes.hop import HopKey
+from gateway.processes.neighbours import Neighbours
 from gateway.settings import GatewaySettings
 from gateway.workers.archive import Archive
 from gateway.workers.desk import Desk
@@ -45,6 +49,10 @@ class Context:
     sessions: Sessions
     dispatcher: Dispatcher
     silence: Silence
+    hop: HopKey
+    neighbours: Neighbours
+    collateral: CollateralService
+    beside: Beside
     link_url: str
     draining: bool = False
 

@@ -70,7 +70,10 @@ def create_engine(url: str) -> AsyncEngine:
                 # Its message may repeat the URL, which may hold a password.
                 raise SetupError(f"cannot reach the database: {type(error).__name__}") from None
 
-        return create_async_engine("postgresql+asyncpg://", async_creator=connect)
+        # A restarted server leaves dead connections behind: they must not cost an answer each.
+        return create_async_engine(
+            "postgresql+asyncpg://", async_creator=connect, pool_pre_ping=True
+        )
     engine = create_async_engine(parse_url(url).set(drivername="sqlite+aiosqlite"))
     event.listen(engine.sync_engine, "connect", _set_pragmas)
     return engine

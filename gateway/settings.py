@@ -7,7 +7,10 @@ from pydantic import Field
 
 from bombyx.settings import RoleSettings
 
+LINK_PREFIX = "/v1/workers/link/"
+"""Workers dial this path with the slot of a process behind it."""
 _Seconds = Annotated[int, Field(ge=1, le=86_400)]
+_Url = Annotated[str, Field(max_length=512, pattern=r"^(https?://[^/?#\s@]+(/[^?#\s]*)?)?$")]
 _Megabytes = Annotated[int, Field(ge=1, le=65_536)]
 
 
@@ -16,9 +19,16 @@ class GatewaySettings(RoleSettings):
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8080
+    processes: Annotated[int, Field(ge=1, le=256)] = 1
+    """How many share the port; several need PostgreSQL."""
     slot: Annotated[int, Field(ge=0, le=4095)] = 0
+    """The process's number among all of one database; of several, the first one's."""
+    link_port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    """Of several processes: the first one's port for links, the others' follow; 0: any free."""
     link_url: str = ""
-    """Public URL at which workers dial this process; made of host, port and slot when empty."""
+    """Public URL at which workers dial this process; made of host, port and slot when empty.
+
+    `{slot}` in it stands for the slot, which several processes need."""
     database_url: str = ""
     """`sqlite:///path` or `postgresql://…`; a SQLite file in the state folder when empty."""
     policy: Path | None = None
@@ -42,6 +52,23 @@ class GatewaySettings(RoleSettings):
     queue_per_account: Annotated[int, Field(ge=1, le=1_000_000)] = 256
     queue_wait_s: _Seconds = 30
     max_links: Annotated[int, Field(ge=1, le=100_000)] = 4096
+    max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 16_384
+    """HTTP connections at once, within what the system lets a process open; links count apart."""
+    keep_alive_s: _Seconds = 75
+    """How long a connection may wait for its next request: longer than proxies in front do."""
+    request_head_s: _Seconds = 10
+    """How long a request's head may take, and a new connection be silent."""
+    stalled_client_s: _Seconds = 60
+    """How long a client may take no byte of what waits for it before its connection is cut."""
     cors_origins: tuple[str, ...] = ("*",)
     """Origins whose pages may call this gateway; `*` is all of them, none is `[]`."""
     metrics: bool = True
+    intel_pcs_url: _Url = "https://api.trustedservices.intel.com"
+    """Intel's provisioning certification service, or a PCCS; of all vendors: empty asks nobody."""
+    intel_root_crl_url: _Url = "https://certificates.trustedservices.intel.com/IntelSGXRootCA.der"
+    """The revocation list of Intel's root; empty takes it from the PCCS."""
+    amd_kds_url: _Url = "https://kdsintf.amd.com"
+    nvidia_rim_url: _Url = "https://rim.attestation.nvidia.com"
+    nvidia_ocsp_url: _Url = "https://ocsp.ndis.nvidia.com"
+    collateral_fetch_s: Annotated[int, Field(ge=1, le=120)] = 20
+    """How long a vendor's service may take for one answer."""

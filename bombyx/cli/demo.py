@@ -31,6 +31,7 @@ from bombyx.cli.up import (
     EngineOption,
     EngineUrlOption,
     GatewayPortOption,
+    ModelPathOption,
     PortOption,
     StateOption,
     WorkersOption,
@@ -48,13 +49,14 @@ def demo(
     state: StateOption = None,
     engine: EngineOption = EngineKind.LLAMACPP,
     engine_url: EngineUrlOption = None,
+    model_path: ModelPathOption = None,
     workers: WorkersOption = 2,
     port: PortOption = 8787,
     gateway_port: GatewayPortOption = 8080,
     as_json: JsonOption = False,
 ) -> None:
     """Start a network, stream one sealed answer, show its proof and its price, stop."""
-    wish = Wish(engine, engine_url, workers, port, gateway_port)
+    wish = Wish(engine, engine_url, workers, port, gateway_port, model_path)
     teller = _Teller(Output(as_json=as_json))
     teller.step("Starting gateway, workers and sidecar")
     with (

@@ -29,25 +29,41 @@ EngineOption = Annotated[EngineKind, typer.Option(help="What answers behind the 
 EngineUrlOption = Annotated[
     str | None, typer.Option(help="With --engine openai: the server, such as SGLang or vLLM.")
 ]
+ModelPathOption = Annotated[
+    Path | None, typer.Option(help="A GGUF file, or a folder of safetensors for SGLang or vLLM.")
+]
 WorkersOption = Annotated[int, typer.Option(min=1, max=16, help="How many workers.")]
+ProcessesOption = Annotated[
+    int, typer.Option(min=1, max=64, help="Of the gateway; several need --database-url.")
+]
+DatabaseOption = Annotated[
+    str | None, typer.Option(help="postgresql://… instead of a SQLite file in the folder.")
+]
 PortOption = Annotated[int, typer.Option(min=1, max=65535, help="The sidecar's, or the next free.")]
 GatewayPortOption = Annotated[
     int, typer.Option(min=1, max=65535, help="The gateway's, or the next free.")
 ]
 
 
-def up(
+def up(  # noqa: PLR0913 - one parameter per flag
     *,
     state: StateOption = None,
     engine: EngineOption = EngineKind.LLAMACPP,
     engine_url: EngineUrlOption = None,
+    model_path: ModelPathOption = None,
     workers: WorkersOption = 2,
     port: PortOption = 8787,
     gateway_port: GatewayPortOption = 8080,
+    processes: ProcessesOption = 1,
+    database_url: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Start gateway, workers and sidecar; print where to point an OpenAI SDK; run until Ctrl-C."""
-    wish = Wish(engine, engine_url, workers, port, gateway_port)
+    wish = Wish(
+        *(engine, engine_url, workers, port, gateway_port, model_path),
+        processes=processes,
+        database_url=database_url,
+    )
     notes = _Notes()
     with stoppable(), running(network_folder(state, FOLDER), wish, say=notes.add) as network:
         Output(as_json=as_json).answer(network.document(), *_welcome(network))

@@ -1,4 +1,7 @@
-"""`GET /v1/confidential/workers` and `GET /v1/models`: relayed words, vouched for by nobody."""
+"""`GET /v1/confidential/workers` and `GET /v1/models`: relayed words, vouched for by nobody.
+
+And `GET /v1/gateways`, by which workers find all processes of a gateway (SPEC 10.5).
+"""
 
 from typing import Annotated, Any
 
@@ -9,9 +12,10 @@ from fastapi.responses import Response
 from bombyx.attestation.collateral import Collateral
 from bombyx.attestation.directory import Directory, Entry
 from bombyx.errors import ModelNotFound
+from bombyx.link.processes import LiveProcess, ProcessList
 from gateway.context import Context, unix_seconds
 from gateway.http import ContextDep, KeyDep
-from gateway.workers.registry import Quote
+from gateway.workers.registry import HONOUR_SECONDS, Quote
 
 router = APIRouter(prefix="/v1", tags=["directory"])
 
@@ -29,6 +33,13 @@ def directory_of(context: Context, model: str, now: int) -> Directory:
         entries.append(
             Entry(keyset=listed.verified.keyset, evidence=listed.evidence, offers=[quote.signed])
         )
+    for remote, quote in context.neighbours.offers(now + HONOUR_SECONDS):
+        if quote.offer.model != model:
+            continue
+        named = remote.evidence.collateral
+        if isinstance(named, str) and remote.collateral is not None:
+            collateral[named] = remote.collateral
+        entries.append(Entry(keyset=remote.keyset, evidence=remote.evidence, offers=[quote.signed]))
     settings = context.settings
     return Directory(
         gateway=context.gateway,
@@ -46,8 +57,16 @@ async def workers(
     context: ContextDep, _key: KeyDep, model: Annotated[str, Query(max_length=128)]
 ) -> Response:
     """Keysets, evidence, offers and collateral of the workers that serve a model."""
-    directory = directory_of(context, model, unix_seconds())
+    directory = await context.beside.completed(directory_of(context, model, unix_seconds()))
     return Response(msgspec.json.encode(directory), media_type=_JSON)
+
+
+def _models(context: Context, now: int) -> dict[str, list[Quote]]:
+    """Live offers by model, of workers linked to any process."""
+    found = context.registry.models(now)
+    for _, quote in context.neighbours.offers(now + HONOUR_SECONDS):
+        found.setdefault(quote.offer.model, []).append(quote)
+    return found
 
 
 def _model(name: str, quotes: list[Quote], now: int) -> dict[str, Any]:
@@ -71,7 +90,7 @@ def _model(name: str, quotes: list[Quote], now: int) -> dict[str, Any]:
 async def models(context: ContextDep, _key: KeyDep) -> dict[str, Any]:
     """Models with a live offer, in OpenAI's shape."""
     now = unix_seconds()
-    found = context.registry.models(now)
+    found = _models(context, now)
     return {
         "object": "list",
         "data": [_model(name, quotes, now) for name, quotes in sorted(found.items())],
@@ -82,7 +101,18 @@ async def models(context: ContextDep, _key: KeyDep) -> dict[str, Any]:
 async def model(name: str, context: ContextDep, _key: KeyDep) -> dict[str, Any]:
     """One model; ids may contain slashes."""
     now = unix_seconds()
-    quotes = context.registry.models(now).get(name)
+    quotes = _models(context, now).get(name)
     if not quotes:
         raise ModelNotFound("no worker serves this model now", param="model")
     return _model(name, quotes, now)
+
+
+@router.get("/gateways", response_class=Response)
+async def gateways(context: ContextDep) -> Response:
+    """The live processes of this gateway, for workers, which have no key."""
+    own = LiveProcess(
+        context.meter.slot, context.meter.epoch, context.link_url, draining=context.draining
+    )
+    listed = sorted([own, *context.neighbours.listed()], key=lambda one: one.slot)
+    answer = ProcessList(gateway=context.gateway, data=listed)
+    return Response(msgspec.json.encode(answer), media_type=_JSON)

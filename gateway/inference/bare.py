@@ -62,6 +62,7 @@ from gateway.inference.wire import (
     respond_error,
     respond_unforeseen,
 )
+from gateway.processes.forward import bare_elsewhere, forward
 from gateway.routing.route import ROUTE_HEADER, Route, parse_route
 
 JSON_TYPE = b"application/json"
@@ -85,6 +86,9 @@ async def serve_bare(context: Context, exchange: Exchange) -> None:
         parsed = parse_body(raw)
         body = admit(path, parsed)
         asked = request_head(path, parsed)
+        to = bare_elsewhere(context, asked.model, exchange, unix_seconds())
+        if to and await forward(context, exchange, raw, to=to):
+            return
         await begin_use(context, key, asked.model, exchange)
         retry = retry_of(exchange, key.account, raw)
         route = parse_route(exchange.header(ROUTE_HEADER))

@@ -1,6 +1,6 @@
 """`POST` with a sealed body: parsed as far as the clear header, relayed blind (SPEC 2, 3)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from hashlib import sha256
 
@@ -32,6 +32,8 @@ from gateway.inference.use import begin_use, end_use
 from gateway.inference.waiver import claim_of, waive
 from gateway.inference.wire import bearer, respond_error, respond_unforeseen
 from gateway.metering.rows import Disposition, StoredKey
+from gateway.processes.forward import forward, sealed_elsewhere
+from gateway.processes.neighbours import Neighbour
 from gateway.routing.route import ROUTE_HEADER, Route, parse_route
 
 SEALED_TYPE = b"application/vnd.bombyx.sealed"
@@ -55,6 +57,9 @@ async def serve_sealed(context: Context, exchange: Exchange) -> None:
         size = len(body)
         head, frames = parse_request(body)
         check_header(context, head.header, exchange.path)
+        to = _elsewhere(context, head, exchange)
+        if to and await forward(context, exchange, body, to=to):
+            return
         await _run_or_join(context, head, frames, key=key, exchange=exchange)
     except ClientGone:
         return
@@ -65,6 +70,14 @@ async def serve_sealed(context: Context, exchange: Exchange) -> None:
     finally:
         end_use(exchange)
         context.budget.give(size)
+
+
+def _elsewhere(context: Context, head: RequestHead, exchange: Exchange) -> Sequence[Neighbour]:
+    """Who can take it when no candidate is linked here; what runs here is joined here."""
+    if not context.neighbours.known or context.runs.get(head.c.hex()) is not None:
+        return ()
+    workers = [candidate.worker for candidate in head.header.header.candidates]
+    return sealed_elsewhere(context, workers, exchange)
 
 
 async def _run_or_join(

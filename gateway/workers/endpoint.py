@@ -10,16 +10,19 @@ from typing import Any, TypeAlias
 import structlog
 
 from bombyx import canonical
+from bombyx.attestation.bundle import Bundle, Case, make_bundle
 from bombyx.attestation.collateral import Collateral
 from bombyx.attestation.evidence import Evidence
 from bombyx.attestation.keyset import Keyset, keyset_digest
 from bombyx.attestation.verify import verify_worker
+from bombyx.attestation.wanted import read_documents, wanted_documents
 from bombyx.errors import BombyxError, LinkError, WorkerRefused
 from bombyx.link.documents import Goaway
 from bombyx.link.frames import LinkType
 from bombyx.link.hello import Challenge, Hello, Identify, Welcome, challenge, check_identify
 from bombyx.link.mux import Mux
 from bombyx.money.offer import SignedOffer, verify_offer
+from gateway.collateral.beside import is_plain
 from gateway.context import Context, unix_ms, unix_seconds
 from gateway.workers.link import LinkEvents, WorkerLink
 from gateway.workers.registry import Listed, sealing_key_of
@@ -36,6 +39,11 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 _log = structlog.get_logger(__name__)
+
+
+WRONG_SLOT = 4421
+"""Closes a link that came to another process than it asked for; the reason is the right URL."""
+MAX_REASON_BYTES = 123
 
 
 class _Closed(Exception):
@@ -88,12 +96,13 @@ class LinkEndpoint:
         self._mux.document(LinkType.CHALLENGE, canonical.encode(offered))
         self._wake()
         identify = canonical.decode(await self._document(LinkType.IDENTIFY), Identify)
-        listed = self._examine(hello, offered, identify)
+        keyset, link_key = self._identified(hello, offered, identify)
+        evidence = canonical.decode(identify.evidence.encode(), Evidence)
+        vendor = await self._beside(keyset, evidence)
+        listed, bundle = self._examine(keyset, evidence, identify, vendor, link_key=link_key)
         await context.sanctions.check(listed.verified)
-        collateral = listed.collateral
-        await context.archive.keep_worker(
-            listed.verified.keyset, listed.evidence, collateral, now_ms=unix_ms()
-        )
+        await context.archive.keep_worker(keyset, evidence, listed.collateral, now_ms=unix_ms())
+        await context.archive.keep_decision(bundle)
         for quote in listed.quotes.values():
             await context.archive.keep_offer(quote.signed)
         welcome = Welcome(
@@ -104,27 +113,59 @@ class LinkEndpoint:
         self._wake()
         return listed
 
-    def _examine(self, hello: Hello, offered: Challenge, identify: Identify) -> Listed:
-        """Evidence and offers; raises `WorkerRefused`, `LinkError` or `BadSignature`."""
+    def _identified(
+        self, hello: Hello, offered: Challenge, identify: Identify
+    ) -> tuple[Keyset, bytes]:
+        """The keyset whose link key signed, and that key; raises `LinkError`."""
         keyset = canonical.decode(identify.keyset.encode(), Keyset)
-        evidence = canonical.decode(identify.evidence.encode(), Evidence)
+        link_key = bytes.fromhex(keyset.link_key)
+        check_identify(hello, offered, identify, worker=keyset_digest(keyset), link_key=link_key)
+        return keyset, link_key
+
+    async def _beside(self, keyset: Keyset, evidence: Evidence) -> dict[str, str]:
+        """What vendors say about the machine; nothing is asked for a platform that cannot pass."""
+        context = self._context
+        if is_plain(evidence) or keyset.platform not in context.policy.platforms:
+            return {}
+        names = wanted_documents(evidence)
+        nvidia = context.policy.nvidia
+        if nvidia is None or not nvidia.require_firmware:
+            # Anybody can name any reference: it is asked for only where it decides.
+            names = tuple(name for name in names if not name.startswith("nvidia/"))
+        return await context.beside.texts(names)
+
+    def _examine(
+        self,
+        keyset: Keyset,
+        evidence: Evidence,
+        identify: Identify,
+        vendor: dict[str, str],
+        *,
+        link_key: bytes,
+    ) -> tuple[Listed, Bundle]:
+        """Evidence and offers; raises `WorkerRefused`, `LinkError` or `BadSignature`."""
         collateral = (
             canonical.decode(identify.collateral.encode(), Collateral)
             if isinstance(identify.collateral, str)
             else None
         )
-        link_key = bytes.fromhex(keyset.link_key)
-        worker = keyset_digest(keyset)
-        check_identify(hello, offered, identify, worker=worker, link_key=link_key)
-        now = unix_seconds()
-        verified = verify_worker(keyset, evidence, collateral, policy=self._context.policy, now=now)
+        now, policy = unix_seconds(), self._context.policy
+        verified = verify_worker(
+            keyset,
+            evidence,
+            collateral,
+            policy=policy,
+            now=now,
+            vendor=read_documents(vendor),
+        )
         offers = [self._offer(text.encode(), link_key) for text in identify.offers]
         link = WorkerLink(self._mux, self._events(), self._wake)
         listed = Listed(verified, evidence, collateral, link)
         listed.key_id, listed.sealing_key = sealing_key_of(verified)
         listed.add_offers(offers, now)
         self._listed = listed
-        return listed
+        case = Case(keyset, evidence, collateral, vendor, policy, now)
+        return listed, make_bundle(case, verified.steps, verified.conclusion)
 
     def _offer(self, raw: bytes, link_key: bytes) -> SignedOffer:
         signed = canonical.decode(raw, SignedOffer)
@@ -244,11 +285,24 @@ class LinkEndpoint:
         task.add_done_callback(self._tasks.discard)
 
 
-async def serve_link(context: Context, receive: Receive, send: Send) -> None:
-    """Accept a worker's connection, or refuse it while draining or full."""
+async def serve_link(context: Context, scope: Scope, receive: Receive, send: Send) -> None:
+    """Accept a worker's connection, or refuse it while draining or full, or when it is misled."""
     await receive()
+    asked = scope["path"].rpartition("/")[2]
+    if asked != str(context.settings.slot):
+        await _send_to(context, asked, send)
+        return
     if context.draining or len(context.registry.all()) >= context.settings.max_links:
         await send({"type": "websocket.close", "code": 1013, "reason": "draining or full"})
         return
     await send({"type": "websocket.accept", "subprotocol": None})
     await LinkEndpoint(context, receive, send).run()
+
+
+async def _send_to(context: Context, asked: str, send: Send) -> None:
+    """Close the link of a worker that meant another process, naming its URL (SPEC 10.5)."""
+    known = {str(slot): one.row.link_url for slot, one in context.neighbours.known.items()}
+    right = known.get(asked, context.link_url)
+    reason = right if len(right) <= MAX_REASON_BYTES else ""
+    await send({"type": "websocket.accept", "subprotocol": None})
+    await send({"type": "websocket.close", "code": WRONG_SLOT, "reason": reason})

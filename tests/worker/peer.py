@@ -193,6 +193,7 @@ class GatewayPeer:
         self.hellos = 0
         self.refuse_with: Goaway | None = None
         self.calls_itself: str | None = None
+        self.sends_to: str | None = None
         self._runner: web.AppRunner | None = None
         self.port = 0
 
@@ -222,6 +223,9 @@ class GatewayPeer:
         socket = web.WebSocketResponse(compress=False, autoping=True, max_msg_size=2**20)
         await socket.prepare(request)
         self.hellos += 1
+        if self.sends_to is not None:
+            await socket.close(code=4421, message=self.sends_to.encode())
+            return socket
         mux = Mux()
         with contextlib.suppress(ConnectionError):
             listing = await self._meet(socket, mux)

@@ -350,9 +350,9 @@ async def test_a_worker_may_stop_while_a_keyset_retires(
     worker = await start_worker()
     await gateway.link()
     dialer = worker._dialer
-    (generation,) = [tether.generation for tether in dialer._tethers]
+    (generation,) = [fleet.generation for fleet in dialer._fleets]
     await asyncio.gather(dialer.retire(generation, 0.1), dialer.close(0.1))
-    assert not dialer._tethers
+    assert not dialer._fleets
 
 
 async def test_a_rotation_without_a_quote_is_tried_again_and_the_old_keys_serve_on(

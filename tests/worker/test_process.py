@@ -15,12 +15,13 @@ from bombyx.cli.output import Output
 from bombyx.errors import SetupError
 from bombyx.link.documents import Goaway
 from tests.worker.peer import GatewayPeer, until
+from worker.attest.choose import ROOT_FILE
 from worker.engine.llamacpp import LlamaCppEngine
 from worker.engine.openai_http import OpenAIEngine
 from worker.engine.scripted import ScriptedEngine
 from worker.engines import build_engine, served
 from worker.lifeline import tie_to_parent
-from worker.process import JOURNAL_FILE, ROOT_FILE, prepare, serve
+from worker.process import JOURNAL_FILE, prepare, serve
 from worker.settings import WorkerSettings
 
 

@@ -1,4 +1,4 @@
-"""All links of a worker: one tether per gateway and keyset (SPEC 10, 4)."""
+"""All links of a worker: one fleet per gateway and keyset (SPEC 10, 4)."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,17 +8,19 @@ import aiohttp
 from bombyx.link.frames import LinkType
 from worker.identity import Generation
 from worker.link.connection import Connection
+from worker.link.fleet import Fleet
 from worker.link.tether import Office, Tether
 
 
 class Dialer:
-    """Starts tethers, tells all of them things, closes them."""
+    """Starts fleets, tells all of their links things, closes them."""
 
-    def __init__(self, urls: Sequence[str], office: Office) -> None:
-        self._urls = list(dict.fromkeys(urls))
+    def __init__(self, gateways: Sequence[str], office: Office, *, grace_seconds: float) -> None:
+        self._gateways = list(dict.fromkeys(gateways))
         self._office = office
+        self._grace_seconds = grace_seconds
         self._session: aiohttp.ClientSession | None = None
-        self._tethers: dict[Tether, asyncio.Task[None]] = {}
+        self._fleets: dict[Fleet, asyncio.Task[None]] = {}
 
     def start(self, generation: Generation) -> None:
         """Dial every gateway with this keyset."""
@@ -26,41 +28,45 @@ class Dialer:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=10.0)
             connector = aiohttp.TCPConnector(limit=0)
             self._session = aiohttp.ClientSession(timeout=timeout, connector=connector)
-        for url in self._urls:
-            tether = Tether(url, generation, self._office)
-            self._tethers[tether] = asyncio.create_task(tether.run(self._session))
+        for gateway in self._gateways:
+            fleet = Fleet(gateway, generation, self._office, grace_seconds=self._grace_seconds)
+            self._fleets[fleet] = asyncio.create_task(fleet.run(self._session))
 
     async def retire(self, generation: Generation, grace_seconds: float) -> None:
         """Close the links of one keyset."""
         await self._close(
-            [one for one in self._tethers if one.generation is generation], grace_seconds
+            [one for one in self._fleets if one.generation is generation], grace_seconds
         )
 
     async def close(self, grace_seconds: float) -> None:
         """Close every link and the session under them."""
-        await self._close(list(self._tethers), grace_seconds)
+        await self._close(list(self._fleets), grace_seconds)
         if self._session is not None:
             session, self._session = self._session, None
             await session.close()
 
     async def given_up(self) -> None:
-        """Return when no tether is left that dials: every gateway has sent this worker away."""
-        while self._tethers:
-            running = [task for task in self._tethers.values() if not task.done()]
+        """Return when nobody is left that dials: every gateway has sent this worker away."""
+        while self._fleets:
+            running = [task for task in self._fleets.values() if not task.done()]
             if not running:
                 return
             await asyncio.wait(running, return_when=asyncio.ALL_COMPLETED)
 
     @property
+    def tethers(self) -> list[Tether]:
+        """Every link that is kept up, whether or not it stands."""
+        return [tether for fleet in self._fleets for tether in fleet.tethers]
+
+    @property
     def connections(self) -> list[Connection]:
         """The live links."""
-        return [one.connection for one in self._tethers if one.connection is not None]
+        return [one.connection for one in self.tethers if one.connection is not None]
 
     @property
     def live_urls(self) -> list[str]:
-        """Where the live links lead, each once, in the order given."""
-        live = {one.url for one in self._tethers if one.connection is not None}
-        return [url for url in self._urls if url in live]
+        """Where the live links lead, each once."""
+        return sorted({one.url for one in self.tethers if one.connection is not None})
 
     def tell_all(self, frame_type: LinkType, payload: bytes) -> None:
         """A document for every gateway."""
@@ -79,10 +85,10 @@ class Dialer:
             if connection.peer.worker == generation.worker:
                 connection.document(frame_type, payload)
 
-    async def _close(self, tethers: Sequence[Tether], grace_seconds: float) -> None:
-        await asyncio.gather(*(tether.close(grace_seconds) for tether in tethers))
+    async def _close(self, fleets: Sequence[Fleet], grace_seconds: float) -> None:
+        await asyncio.gather(*(fleet.close(grace_seconds) for fleet in fleets))
         # A keyset may retire while the worker stops: whoever comes second finds nothing left.
-        found = [self._tethers.pop(tether, None) for tether in tethers]
+        found = [self._fleets.pop(fleet, None) for fleet in fleets]
         tasks = [task for task in found if task is not None]
         for task in tasks:
             task.cancel()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import aiohttp
+from msgspec import UNSET
 
 from bombyx import canonical
 from bombyx.canonical import Document
@@ -26,6 +27,8 @@ from worker.identity import Boot, Generation
 
 ANSWER_SECONDS = 30.0
 """The gateway verifies our evidence between identify and welcome, and may fetch for it."""
+WRONG_SLOT = 4421
+"""Closes a link that came to another process than it was meant for (SPEC 10.5)."""
 
 D = TypeVar("D", bound=Document)
 
@@ -39,6 +42,14 @@ class SentAway(LinkError):
         super().__init__(f"the gateway refuses this worker: {goaway.code}: {goaway.message}")
         self.reason = goaway.code
         self.retry = goaway.retry
+
+
+class Misled(LinkError):
+    """Raised when the link came to another process than the URL names; `right` may be its URL."""
+
+    def __init__(self, right: str) -> None:
+        super().__init__("the gateway says that this link belongs elsewhere")
+        self.right = right
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +78,14 @@ class Handshake:
         check_challenge(hello, challenge, dialled=url)
         terms = worker_terms(hello, challenge, worker=generation.worker, at=now)
         offers = generation.offers.documents()
+        collateral = generation.attested.collateral
         identify = Identify(
             keyset=canonical.encode(generation.keyset).decode(),
             evidence=canonical.encode(generation.attested.evidence).decode(),
             offers=offers,
             at=now,
             signature=boot.link.sign(Kind.LINK_WORKER, terms).hex(),
-            collateral=canonical.encode(generation.attested.collateral).decode(),
+            collateral=UNSET if collateral is None else canonical.encode(collateral).decode(),
         )
         await self._say(LinkType.IDENTIFY, identify)
         welcome = await self._hear(LinkType.WELCOME, Welcome)
@@ -103,6 +115,8 @@ class Handshake:
 
     async def _message(self) -> bytes:
         message = await self._socket.receive()
+        if message.type is aiohttp.WSMsgType.CLOSE and message.data == WRONG_SLOT:
+            raise Misled(str(message.extra or ""))
         if message.type is not aiohttp.WSMsgType.BINARY:
             raise LinkError("the link closed during the handshake")
         data: bytes = message.data

@@ -20,9 +20,9 @@ from worker.admission import Peer
 from worker.clock import Clock
 from worker.identity import Boot, Generation
 from worker.ledger.journal import Journal
-from worker.link.address import proxy_for
+from worker.link.address import is_weaker, proxy_for
 from worker.link.connection import Connection, Serve, TakeAck, TakeSession
-from worker.link.handshake import Handshake, Met, SentAway
+from worker.link.handshake import Handshake, Met, Misled, SentAway
 from worker.sessions import Sessions
 
 FIRST_BACKOFF_SECONDS = 0.25
@@ -54,11 +54,20 @@ class Office:
 class Tether:
     """Keeps one link alive until `close`."""
 
-    def __init__(self, url: str, generation: Generation, office: Office) -> None:
+    def __init__(
+        self,
+        url: str,
+        generation: Generation,
+        office: Office,
+        *,
+        unlinked: Callable[[], None] = lambda: None,
+    ) -> None:
         self.url = url
         self.generation = generation
         self.connection: Connection | None = None
         self._office = office
+        self._unlinked = unlinked
+        self._hurry = asyncio.Event()
         self._closing = asyncio.Event()
         self._leaving: set[asyncio.Task[None]] = set()
         self._failures = 0
@@ -72,16 +81,31 @@ class Tether:
                 _log.warning("refused", url=self.url, code=error.reason, reason=error.message)
                 if not error.retry:
                     return
+            except Misled as error:
+                self._follow(error.right)
             except (LinkError, aiohttp.ClientError, OSError, TimeoutError) as error:
                 reason = error.message if isinstance(error, LinkError) else type(error).__name__
                 _log.warning("link_failed", url=self.url, reason=reason)
             except Exception as error:  # noqa: BLE001 - a bug on one link must not end the others
                 _log.error("link_failed", url=self.url, kind=type(error).__name__)
+            self._unlinked()
             await self._pause()
+
+    def hurry(self) -> None:
+        """There is news of whom it dials: the next try is made at once."""
+        self._failures = 0
+        self._hurry.set()
+
+    def _follow(self, right: str) -> None:
+        """The gateway named another URL for this link: that is dialled next, unless it is worse."""
+        _log.warning("misled", url=self.url, right=right)
+        if right.startswith(("ws://", "wss://")) and not is_weaker(right, self.url):
+            self.url = right
 
     async def close(self, grace_seconds: float) -> None:
         """Ask for nothing new, let requests end, close; aborts what is left after the grace."""
         self._closing.set()
+        self._hurry.set()
         connection = self.connection
         if connection is not None:
             connection.goaway("draining", "the worker is stopping")
@@ -202,6 +226,7 @@ class Tether:
         self._failures = min(self._failures + 1, 16)
         # Jitter keeps a fleet from returning all at once; nothing secret hangs on it.
         seconds = longest * (0.5 + random.random() / 2)  # noqa: S311
+        self._hurry.clear()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._closing.wait()
+            async with asyncio.timeout(0 if self._closing.is_set() else seconds):
+                await self._hurry.wait()

@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from bombyx.cli.network.fetching import watched
 from bombyx.cli.network.plan import (
     EngineKind,
     Wish,
+    database_flags,
     engine_flags,
     gateway_recipe,
+    ready_seconds,
     sidecar_recipe,
     worker_recipe,
 )
@@ -92,13 +95,13 @@ def running(folder: Path, wish: Wish, *, say: Say) -> Iterator[Network]:
 
 
 def _start(state: NetworkState, wish: Wish, supervisor: Supervisor, say: Say) -> Network:
-    keys = _prepare(state, say)
+    keys = _prepare(state, wish, say)
     for number in range(1, wish.workers + 1):
         share_models(state, number)
     described = _describe(state, wish, say)
     write_policy(state.policy, local_policy(described))
     port = _port(wish.gateway_port, "gateway", say)
-    (gateway,) = supervisor.start([gateway_recipe(state, port=port)])
+    (gateway,) = supervisor.start([gateway_recipe(state, wish, port=port)])
     url, identity = str(gateway["url"]), str(gateway["gateway"])
     # From here on the sidecar seals for this gateway alone.
     write_policy(state.policy, local_policy(described, gateway=identity))
@@ -130,13 +133,15 @@ def _check_installed() -> None:
             )
 
 
-def _prepare(state: NetworkState, say: Say) -> Keys:
+def _prepare(state: NetworkState, wish: Wish, say: Say) -> Keys:
     """The database, and an account with credit; found again on the next start."""
     api_key, admin_key = read_private(state.api_key), read_private(state.admin_key)
-    if api_key and admin_key and state.database.exists():
+    named = sha256(wish.database_url.encode()).hexdigest() if wish.database_url else ""
+    is_known = (read_private(state.database_name) or "") == named
+    if api_key and admin_key and is_known and (named or state.database.exists()):
         return Keys(api_key, admin_key)  # the gateway itself brings an old schema up to date
     say("creating an account with credit")
-    log, where = fresh_log(state, "setup"), ("--state", str(state.folder))
+    log, where = fresh_log(state, "setup"), ("--state", str(state.folder), *database_flags(wish))
     run_errand(("db", "upgrade", *where), log=log)
     create = ("keys", "create", *where, "--name")
     account = run_errand((*create, "demo", "--credit-nano", str(CREDIT_NANO)), log=log)
@@ -144,6 +149,7 @@ def _prepare(state: NetworkState, say: Say) -> Keys:
     keys = Keys(str(account["api_key"]), str(admin["api_key"]))
     write_private(state.api_key, keys.api_key + "\n")
     write_private(state.admin_key, keys.admin_key + "\n")
+    write_private(state.database_name, named + "\n")
     return keys
 
 
@@ -159,10 +165,10 @@ def _describe(state: NetworkState, wish: Wish, say: Say) -> dict[str, Any]:
         *root,
     )
     log = fresh_log(state, "describe")
-    is_here = any((state.worker(1) / "models").glob("*.gguf"))
-    if wish.engine is not EngineKind.LLAMACPP or is_here:
+    is_here = wish.model_path or any((state.worker(1) / "models").glob("*.gguf"))
+    if is_here or wish.engine not in (EngineKind.LLAMACPP, EngineKind.AUTO):
         say(f"asking the engine {wish.engine.value} what it serves")
-        return run_errand(arguments, log=log)
+        return run_errand(arguments, log=log, seconds=ready_seconds(wish))
     say("fetching SmolLM2-135M-Instruct, 93 MB, once")
     temporary = state.folder / "fetching"
     with watched(temporary) as watch:

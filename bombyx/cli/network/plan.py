@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from bombyx.cli.network.child import Recipe, bombyx
 from bombyx.cli.network.state import NetworkState, fresh_log
@@ -11,12 +12,17 @@ HOST = "127.0.0.1"
 MAX_WORKERS = 16
 MODEL_SECONDS = 120.0
 """A worker is ready once its engine is: that may load a model."""
+LARGE_MODEL_SECONDS = 3600.0
+"""One of hundreds of gigabytes: hashed first, then loaded."""
 SIDECAR, GATEWAY, WORKER = "sidecar", "gateway", "worker"
 
 
 class EngineKind(StrEnum):
     """What answers behind the workers."""
 
+    AUTO = "auto"
+    SGLANG = "sglang"
+    VLLM = "vllm"
     LLAMACPP = "llamacpp"
     SCRIPTED = "scripted"
     OPENAI = "openai"
@@ -31,28 +37,52 @@ class Wish:
     workers: int = 2
     port: int = 8787
     gateway_port: int = 8080
+    model_path: Path | None = None
+    processes: int = 1
+    database_url: str | None = None
 
     def __post_init__(self) -> None:
         if (self.engine is EngineKind.OPENAI) != (self.engine_url is not None):
             raise SetupError("--engine openai and --engine-url URL belong together")
         if not 1 <= self.workers <= MAX_WORKERS:
             raise SetupError(f"--workers must be 1 to {MAX_WORKERS}")
+        if self.processes > 1 and not self.database_url:
+            raise SetupError(
+                "several gateway processes share one PostgreSQL database: "
+                "give --database-url postgresql://…"
+            )
 
 
 def engine_flags(wish: Wish) -> tuple[str, ...]:
     """What tells a worker its engine."""
     url = ("--engine-url", wish.engine_url) if wish.engine_url else ()
-    return ("--engine", wish.engine.value, *url)
+    path = ("--model-path", str(wish.model_path.absolute())) if wish.model_path else ()
+    return ("--engine", wish.engine.value, *url, *path)
 
 
-def gateway_recipe(state: NetworkState, *, port: int, slot: int = 0) -> Recipe:
-    """The gateway's process of one slot, on loopback."""
+def ready_seconds(wish: Wish) -> float:
+    """How long a worker may take; a folder of safetensors may be one for many GPUs."""
+    is_folder = wish.model_path is not None and wish.model_path.is_dir()
+    return LARGE_MODEL_SECONDS if is_folder else MODEL_SECONDS
+
+
+def database_flags(wish: Wish) -> tuple[str, ...]:
+    """What names another database than the SQLite file in the folder."""
+    return ("--database-url", wish.database_url) if wish.database_url else ()
+
+
+def gateway_recipe(
+    state: NetworkState, wish: Wish | None = None, *, port: int, slot: int = 0
+) -> Recipe:
+    """The gateway on loopback: the process of one slot, or the supervisor of several."""
+    wish = wish or Wish()
     name = f"{GATEWAY}-{slot}" if slot else GATEWAY
     return Recipe(
         name,
         bombyx(
             *("gateway", "--host", HOST, "--port", str(port), "--state", str(state.folder)),
             *("--policy", str(state.policy), "--slot", str(slot), "--json"),
+            *("--processes", str(wish.processes), *database_flags(wish)),
         ),
         fresh_log(state, name),
     )
@@ -69,7 +99,7 @@ def worker_recipe(state: NetworkState, wish: Wish, number: int, *, gateway: str)
             *("--wallet", f"local:{name}", "--json"),
         ),
         fresh_log(state, name),
-        ready_seconds=MODEL_SECONDS,
+        ready_seconds=ready_seconds(wish),
     )
 
 

@@ -36,6 +36,11 @@ class NetworkState:
         return self.folder / "gateway.db"
 
     @property
+    def database_name(self) -> Path:
+        """The digest of the database's URL that the keys are for; empty for the file above."""
+        return self.folder / "database-name"
+
+    @property
     def api_key(self) -> Path:
         """The key that the snippet uses."""
         return self.folder / "api-key"

@@ -54,6 +54,7 @@ async def test_sent_away_with_retry_comes_again(
     await asyncio.wait_for(worker.linked.wait(), 5)
 
 
+@pytest.mark.spec("10.5-d")
 async def test_after_a_goaway_the_new_link_stands_before_the_old_one_ends(
     gateway: GatewayPeer, start_worker: StartWorker
 ) -> None:
