@@ -11,7 +11,7 @@ import typer
 
 from bombyx.cli.network.interrupt import stoppable
 from bombyx.cli.network.network import Network, running
-from bombyx.cli.network.plan import EngineKind, Wish
+from bombyx.cli.network.plan import ChainKind, EngineKind, Wish
 from bombyx.cli.network.snippet import curl_snippet, python_snippet
 from bombyx.cli.network.view import Figures, dashboard
 from bombyx.cli.output import JsonOption, Output
@@ -39,6 +39,9 @@ ProcessesOption = Annotated[
 DatabaseOption = Annotated[
     str | None, typer.Option(help="postgresql://… instead of a SQLite file in the folder.")
 ]
+ChainOption = Annotated[
+    ChainKind, typer.Option(help="A TON devnet beside it; auto: where its TVM is installed.")
+]
 PortOption = Annotated[int, typer.Option(min=1, max=65535, help="The sidecar's, or the next free.")]
 GatewayPortOption = Annotated[
     int, typer.Option(min=1, max=65535, help="The gateway's, or the next free.")
@@ -56,6 +59,7 @@ def up(  # noqa: PLR0913 - one parameter per flag
     gateway_port: GatewayPortOption = 8080,
     processes: ProcessesOption = 1,
     database_url: DatabaseOption = None,
+    chain: ChainOption = ChainKind.AUTO,
     as_json: JsonOption = False,
 ) -> None:
     """Start gateway, workers and sidecar; print where to point an OpenAI SDK; run until Ctrl-C."""
@@ -63,6 +67,7 @@ def up(  # noqa: PLR0913 - one parameter per flag
         *(engine, engine_url, workers, port, gateway_port, model_path),
         processes=processes,
         database_url=database_url,
+        chain=chain,
     )
     notes = _Notes()
     with stoppable(), running(network_folder(state, FOLDER), wish, say=notes.add) as network:
@@ -102,6 +107,7 @@ def _welcome(network: Network) -> tuple[str, ...]:
     facts = (
         f"models:  {', '.join(network.models)}",
         f"gateway: {network.gateway}",
+        *([f"chain:   {network.chain['api_v2']}"] if network.chain else []),
         f"policy:  {network.state.policy}",
         f"logs:    {network.state.folder / 'logs'}",
         "The workers are SIMULATED: no hardware protects what they see.",

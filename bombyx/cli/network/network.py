@@ -10,6 +10,7 @@ from typing import Any
 
 from bombyx.cli import catalogue
 from bombyx.cli.network.books import Books
+from bombyx.cli.network.chain import start_chain
 from bombyx.cli.network.errand import run_errand
 from bombyx.cli.network.fetching import watched
 from bombyx.cli.network.plan import (
@@ -66,6 +67,8 @@ class Network:
     models: tuple[str, ...]
     supervisor: Supervisor
     books: Books
+    chain: dict[str, Any] | None = None
+    """The devnet's ready line, where there is one."""
 
     def document(self) -> dict[str, Any]:
         """What `bombyx up --json` prints."""
@@ -76,6 +79,7 @@ class Network:
             "admin_key": self.keys.admin_key,
             "models": list(self.models),
             "policy": str(self.state.policy),
+            "chain": self.chain,
             "pids": self.supervisor.pids(),
         }
 
@@ -100,6 +104,7 @@ def _start(state: NetworkState, wish: Wish, supervisor: Supervisor, say: Say) ->
         share_models(state, number)
     described = _describe(state, wish, say)
     write_policy(state.policy, local_policy(described))
+    chain = start_chain(state, wish.chain, supervisor, say)
     port = _port(wish.gateway_port, "gateway", say)
     (gateway,) = supervisor.start([gateway_recipe(state, wish, port=port)])
     url, identity = str(gateway["url"]), str(gateway["gateway"])
@@ -121,6 +126,7 @@ def _start(state: NetworkState, wish: Wish, supervisor: Supervisor, say: Say) ->
         models=_await_models(books, {str(model["id"]) for model in described["models"]}),
         supervisor=supervisor,
         books=books,
+        chain=chain,
     )
 
 

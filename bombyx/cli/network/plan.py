@@ -14,7 +14,7 @@ MODEL_SECONDS = 120.0
 """A worker is ready once its engine is: that may load a model."""
 LARGE_MODEL_SECONDS = 3600.0
 """One of hundreds of gigabytes: hashed first, then loaded."""
-SIDECAR, GATEWAY, WORKER = "sidecar", "gateway", "worker"
+SIDECAR, GATEWAY, WORKER, CHAIN = "sidecar", "gateway", "worker", "chain"
 
 
 class EngineKind(StrEnum):
@@ -26,6 +26,14 @@ class EngineKind(StrEnum):
     LLAMACPP = "llamacpp"
     SCRIPTED = "scripted"
     OPENAI = "openai"
+
+
+class ChainKind(StrEnum):
+    """What the network is paid on; `auto` is the devnet where a TVM is installed."""
+
+    AUTO = "auto"
+    DEVNET = "devnet"
+    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +48,7 @@ class Wish:
     model_path: Path | None = None
     processes: int = 1
     database_url: str | None = None
+    chain: ChainKind = ChainKind.NONE
 
     def __post_init__(self) -> None:
         if (self.engine is EngineKind.OPENAI) != (self.engine_url is not None):
@@ -69,6 +78,12 @@ def ready_seconds(wish: Wish) -> float:
 def database_flags(wish: Wish) -> tuple[str, ...]:
     """What names another database than the SQLite file in the folder."""
     return ("--database-url", wish.database_url) if wish.database_url else ()
+
+
+def chain_recipe(state: NetworkState, *, port: int) -> Recipe:
+    """The devnet: a TON chain of this network's own."""
+    where = ("--host", HOST, "--port", str(port), "--state", str(state.folder))
+    return Recipe(CHAIN, bombyx("devnet", *where, "--json"), fresh_log(state, CHAIN))
 
 
 def gateway_recipe(

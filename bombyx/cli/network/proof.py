@@ -54,6 +54,18 @@ def examine_all(listing: bytes, policy: Policy, *, now: int) -> dict[str, Examin
     return found
 
 
+def refusals_of(listing: bytes, policy: Policy, *, now: int) -> dict[str, str]:
+    """Why a policy refuses workers of the directory, by their ids; who passes is left out."""
+    directory = parse_directory(listing, policy)
+    found: dict[str, str] = {}
+    for entry in directory.workers:
+        collateral = collateral_of(directory, entry)
+        refusal = examine(entry.keyset, entry.evidence, collateral, policy=policy, now=now).refusal
+        if refusal is not None:
+            found[canonical.digest(entry.keyset).hex()] = f"{refusal.name}: {refusal.detail}"
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Settled:
     """A request's receipt, verified, and the file that lets others verify it."""

@@ -43,10 +43,10 @@ def test_a_network_starts_answers_and_stops_and_starts_again_as_the_same(
 ) -> None:
     with up(tmp_path, *ports) as (process, first):
         assert set(first) == {
-            "sidecar", "gateway", "api_key", "admin_key", "models", "policy", "pids",
+            "sidecar", "gateway", "api_key", "admin_key", "models", "policy", "chain", "pids",
         }  # fmt: skip
         assert first["models"] == ["scripted"]
-        assert set(first["pids"]) == {"gateway", "worker-1", "worker-2", "sidecar"}
+        assert set(first["pids"]) - {"chain"} == {"gateway", "worker-1", "worker-2", "sidecar"}
         assert Path(first["policy"]) == tmp_path / "policy.toml"
         assert all(psutil.pid_exists(pid) for pid in first["pids"].values())
         answer = ask(first)
@@ -57,8 +57,9 @@ def test_a_network_starts_answers_and_stops_and_starts_again_as_the_same(
         assert left(everybody, seconds=1) == []
     for name in ("api-key", "admin-key"):
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
-    with up(tmp_path, *ports, "--workers", "1") as (process, second):
+    with up(tmp_path, *ports, "--workers", "1", "--chain", "none") as (process, second):
         assert (second["api_key"], second["admin_key"]) == (first["api_key"], first["admin_key"])
+        assert second["chain"] is None
         assert set(second["pids"]) == {"gateway", "worker-1", "sidecar"}
         assert ask(second).status_code == 200
         assert stop(process, signal.SIGTERM) == 0
