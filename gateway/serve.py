@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import socket
+import ssl
 import tomllib
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -19,11 +20,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from bombyx.attestation.policy import Policy, named_policy, parse_policy
 from bombyx.errors import BombyxError, PolicyError, SetupError
 from gateway.app import Front, open_context
-from gateway.context import Context
+from gateway.context import Context, unix_seconds
 from gateway.protocol import hot_protocol
+from gateway.ratls.keeper import attested_tls
 from gateway.settings import LINK_PREFIX, GatewaySettings
 
 DRAIN_STEP_SECONDS = 0.05
+BEGIN_SECONDS = 5.0
+"""From a request's claim to its worker: mostly the database's time."""
 SEE_OFF_SECONDS = 5.0
 IDLE_SECONDS = 1.0
 """A busy client uses its connection again within that; closing it then would cost its request."""
@@ -80,15 +84,19 @@ class Shared:
     tell: Callable[[dict[str, Any]], None]
 
 
-def origin(host: str, port: int) -> str:
+def origin(host: str, port: int, *, scheme: str = "http") -> str:
     """Where a socket is reached, as HTTP clients say it."""
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _scheme(settings: GatewaySettings) -> str:
+    return "https" if settings.ra_tls else "http"
 
 
 def ready_line(settings: GatewaySettings, context: Context, sock: socket.socket) -> dict[str, Any]:
     """What a program that started us needs to know."""
     return {
-        "url": origin(settings.host, sock.getsockname()[1]),
+        "url": origin(settings.host, sock.getsockname()[1], scheme=_scheme(settings)),
         "gateway": context.gateway,
         "link_url": context.link_url,
         "pid": os.getpid(),
@@ -99,7 +107,7 @@ def link_url_of(settings: GatewaySettings, own: socket.socket) -> str:
     """What workers dial, and this process signs."""
     if settings.link_url:
         return settings.link_url.replace("{slot}", str(settings.slot))
-    base = origin(settings.host, own.getsockname()[1])
+    base = origin(settings.host, own.getsockname()[1], scheme=_scheme(settings))
     return f"{base.replace('http', 'ws', 1)}{LINK_PREFIX}{settings.slot}"
 
 
@@ -115,9 +123,12 @@ async def serve(
     own = bind(settings.host, settings.port if shared is None else shared.link_port)
     link_url = link_url_of(settings, own)
     with contextlib.closing(own):
-        async with open_context(settings, state=state, policy=policy, link_url=link_url) as context:
+        async with (
+            open_context(settings, state=state, policy=policy, link_url=link_url) as context,
+            attested_tls(settings, context, state=state, clock=unix_seconds) as tls,
+        ):
             grace = settings.shutdown_grace_s
-            config = uvicorn_config(Front(context), grace_seconds=grace)
+            config = uvicorn_config(Front(context), grace_seconds=grace, tls=tls)
             own_port = own.getsockname()[1] if shared is not None else None
             server = _Server(config, context, grace, own_port=own_port)
             sockets = [own] if shared is None else [shared.public, own]
@@ -163,7 +174,9 @@ def _settle_garbage() -> None:
     gc.set_threshold(GC_THRESHOLD, 20, 100)
 
 
-def uvicorn_config(front: Front, *, grace_seconds: int) -> uvicorn.Config:
+def uvicorn_config(
+    front: Front, *, grace_seconds: int, tls: ssl.SSLContext | None = None
+) -> uvicorn.Config:
     """How the gateway is served: the fast parts of uvicorn, and nothing that it adds by default."""
     return uvicorn.Config(
         front,
@@ -181,6 +194,7 @@ def uvicorn_config(front: Front, *, grace_seconds: int) -> uvicorn.Config:
         server_header=False,
         date_header=False,
         proxy_headers=False,
+        ssl_context_factory=None if tls is None else lambda *_: tls,
     )
 
 
@@ -227,6 +241,7 @@ class _Server(uvicorn.Server):
             await context.meter.drain()
         except BombyxError as error:
             _log.warning("drain_untold", reason=error.message)  # neighbours hear it from us
+        await self._let_begin()
         for listed in context.registry.all():
             listed.link.say_goodbye("draining", "the gateway is stopping", retry=True)
         with contextlib.suppress(TimeoutError):
@@ -237,6 +252,14 @@ class _Server(uvicorn.Server):
             await self._see_off()
         _log.info("drained", slot=context.meter.slot, running=len(context.runs.open_runs()))
         await super().shutdown(sockets=sockets)
+
+    async def _let_begin(self) -> None:
+        """What is claimed goes out before its worker hears that nothing more will."""
+        runs = self._context.runs
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BEGIN_SECONDS):
+                while any(run.answer is None for run in runs.open_runs()):  # noqa: ASYNC110
+                    await asyncio.sleep(DRAIN_STEP_SECONDS)
 
     def _is_inward(self, one: HttpToolsProtocol) -> bool:
         """Whether it came to this process's own port, as links and neighbours do."""

@@ -57,6 +57,7 @@ from gateway.inference.stream import Pipe
 from gateway.inference.use import begin_use, end_use
 from gateway.inference.wire import (
     NotRun,
+    NotTaken,
     bearer,
     media_type,
     respond_error,
@@ -93,7 +94,12 @@ async def serve_bare(context: Context, exchange: Exchange) -> None:
         retry = retry_of(exchange, key.account, raw)
         route = parse_route(exchange.header(ROUTE_HEADER))
         request = _Request(key.account, path, raw, body, asked, retry, route)
-        await _serve(context, request, exchange)
+        try:
+            await _serve(context, request, exchange)
+        except NotTaken:
+            to = bare_elsewhere(context, asked.model, exchange, unix_seconds())
+            if not await forward(context, exchange, raw, to=to):
+                raise
     except ClientGone:
         return
     except AlreadyAnswered as error:

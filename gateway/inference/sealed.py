@@ -10,7 +10,6 @@ from bombyx.errors import (
     AlreadyAnswered,
     BombyxError,
     CommitmentConflict,
-    Draining,
     InProgress,
     MalformedHeader,
     NoCandidate,
@@ -30,7 +29,7 @@ from gateway.inference.silence import Watch
 from gateway.inference.stream import Pipe
 from gateway.inference.use import begin_use, end_use
 from gateway.inference.waiver import claim_of, waive
-from gateway.inference.wire import bearer, respond_error, respond_unforeseen
+from gateway.inference.wire import NotTaken, bearer, respond_error, respond_unforeseen
 from gateway.metering.rows import Disposition, StoredKey
 from gateway.processes.forward import forward, sealed_elsewhere
 from gateway.processes.neighbours import Neighbour
@@ -60,7 +59,12 @@ async def serve_sealed(context: Context, exchange: Exchange) -> None:
         to = _elsewhere(context, head, exchange)
         if to and await forward(context, exchange, body, to=to):
             return
-        await _run_or_join(context, head, frames, key=key, exchange=exchange)
+        try:
+            await _run_or_join(context, head, frames, key=key, exchange=exchange)
+        except NotTaken:
+            to = _elsewhere(context, head, exchange)
+            if not await forward(context, exchange, body, to=to):
+                raise
     except ClientGone:
         return
     except BombyxError as error:
@@ -123,9 +127,9 @@ async def with_receipt(context: Context, error: BombyxError) -> BombyxError:
 
 
 def refuse_while_draining(context: Context) -> None:
-    """Raises `Draining` once the process takes nothing new."""
+    """Raises `NotTaken` once the process takes nothing new."""
     if context.draining:
-        raise Draining("this gateway is stopping: try again", retry_after_ms=RETRY_AFTER_MS)
+        raise NotTaken("this gateway is stopping: try again", retry_after_ms=RETRY_AFTER_MS)
 
 
 async def _serve(context: Context, job: Job, exchange: Exchange) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from bombyx.errors import BombyxError, RequestError, Unauthenticated, envelope
+from bombyx.errors import BombyxError, Draining, RequestError, Unauthenticated, envelope
 from bombyx.link.documents import SignedLost, SignedRefusal
 from gateway.inference.exchange import Exchange, HeaderPairs, header_of
 
@@ -82,6 +82,10 @@ def respond_unforeseen(exchange: Exchange, error: Exception) -> None:
     _log.error("unforeseen", kind=type(error).__name__, request_id=exchange.request_id.decode())
     if not exchange.begun:
         respond_error(exchange, BombyxError("something went wrong here; it was logged"))
+
+
+class NotTaken(Draining):
+    """Raised while this process stops, before it claimed a request: another one may take it."""
 
 
 class NotRun(RequestError):

@@ -20,8 +20,8 @@ from gateway.database import create_engine
 from tests.chaos.audit import open_claims, read_books
 from tests.chaos.site import SCRIPTED, Site, build_site
 
-pytestmark = pytest.mark.timeout(180)
-PATIENCE_SECONDS = 60.0
+pytestmark = pytest.mark.timeout(300)
+PATIENCE_SECONDS = 120.0
 
 
 @contextlib.asynccontextmanager
@@ -140,9 +140,11 @@ async def test_a_rolling_restart_under_load_breaks_no_stream(
         await clients.stop()
         assert clients.broken == []
         assert clients.whole > 16
-        after = {one.slot: one for one in await live(site)}
+        after = {one.slot: one for one in await living(engine)}
         assert all(after[slot].epoch > before[slot].epoch for slot in before)
-        assert [one.link_url for one in after.values()] == [one.link_url for one in before.values()]
+        assert {slot: one.link_url for slot, one in after.items()} == {
+            slot: one.link_url for slot, one in before.items()
+        }
         await come_out_even(site, engine)
         assert await site.gateway.stop() == 0
 
@@ -159,7 +161,7 @@ async def test_a_process_that_dies_comes_back_in_its_slot_and_others_answer_mean
         await until_event(site, "process_ready", count=3)
         await clients.stop()
         assert clients.broken == []
-        after = {one.slot: one for one in await live(site)}
+        after = {one.slot: one for one in await living(engine)}
         assert after[1].epoch == before[1].epoch + 1
         assert after[0] == before[0]
         assert after[1].link_url == before[1].link_url
@@ -189,7 +191,7 @@ async def test_a_process_that_was_stopped_for_long_goes_on_in_a_new_epoch(
 
 
 async def living(engine: AsyncEngine) -> list[LiveProcess]:
-    """Who lives by the database's clock: the stopped process would not answer."""
+    """Who lives by the database's clock: a stopped process answers nothing, the others late."""
     query = (
         "SELECT slot, epoch, link_url, draining FROM process WHERE expires_at > "
         "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)"
