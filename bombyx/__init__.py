@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         http_client,
         httpx_client,
     )
+    from bombyx.client.ratls.clients import async_bare_http_client, bare_http_client
     from bombyx.client.receipts import VerifiedAnswer
     from bombyx.errors import BombyxError
 
@@ -26,8 +27,10 @@ __all__ = [
     "BombyxError",
     "Policy",
     "VerifiedAnswer",
+    "async_bare_http_client",
     "async_http_client",
     "async_httpx_client",
+    "bare_http_client",
     "http_client",
     "httpx_client",
     "parse_policy",
@@ -37,8 +40,10 @@ _HOMES = {
     "BombyxError": "bombyx.errors",
     "Policy": "bombyx.attestation.policy",
     "VerifiedAnswer": "bombyx.client.receipts",
+    "async_bare_http_client": "bombyx.client.ratls.clients",
     "async_http_client": "bombyx.client.clients",
     "async_httpx_client": "bombyx.client.clients",
+    "bare_http_client": "bombyx.client.ratls.clients",
     "http_client": "bombyx.client.clients",
     "httpx_client": "bombyx.client.clients",
     "parse_policy": "bombyx.attestation.policy",

@@ -63,6 +63,10 @@ class GatewaySettings(RoleSettings):
     cors_origins: tuple[str, ...] = ("*",)
     """Origins whose pages may call this gateway; `*` is all of them, none is `[]`."""
     metrics: bool = True
+    ra_tls: bool = False
+    """Serve TLS with a certificate that carries this machine's evidence (ra-tls.md)."""
+    ra_tls_life_s: Annotated[int, Field(ge=60, le=86_000)] = 43_200
+    """How long such a certificate lives; another takes its place half-way."""
     intel_pcs_url: _Url = "https://api.trustedservices.intel.com"
     """Intel's provisioning certification service, or a PCCS; of all vendors: empty asks nobody."""
     intel_root_crl_url: _Url = "https://certificates.trustedservices.intel.com/IntelSGXRootCA.der"

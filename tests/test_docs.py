@@ -17,6 +17,7 @@ from fastapi.routing import APIRoute
 
 import bombyx
 import gateway
+import ton
 import worker
 from bombyx.attestation.steps import SIMULATED_UNKNOWN, STEPS
 from bombyx.cli import catalogue
@@ -26,9 +27,12 @@ from bombyx.settings import RoleSettings
 from bombyx.signing import Kind
 from gateway.accounts import endpoints as accounts
 from gateway.admin import endpoints as admin
-from gateway.app import INFERENCE_PATHS, LINK_PREFIX
+from gateway.app import INFERENCE_PATHS
+from gateway.collateral import endpoints as collateral
 from gateway.directory import endpoints as directory
 from gateway.receipts import endpoints as receipts
+from gateway.settings import LINK_PREFIX
+from gateway.workers import evidence_endpoints as evidence
 
 ROOT = Path(__file__).parent.parent
 SPEC = (ROOT / "SPEC.md").read_text(encoding="utf-8")
@@ -47,7 +51,7 @@ def rows(text: str) -> list[list[str]]:
 
 def errors() -> dict[str, type[BombyxError]]:
     """Every error class of every package by its code."""
-    for package in (bombyx, gateway, worker):
+    for package in (bombyx, gateway, ton, worker):
         load_all(package)
     found: dict[str, type[BombyxError]] = {}
     waiting: list[type[BombyxError]] = [BombyxError]
@@ -104,7 +108,9 @@ def test_every_rule_that_code_cites_is_in_the_specification() -> None:
     rules = set(re.findall(r"^(?:\*\*|## |\| )(\d+(?:\.\d+)?)\b", SPEC, re.MULTILINE))
     missing = {}
     for path in sorted(
-        path for folder in ("bombyx", "gateway", "worker") for path in (ROOT / folder).rglob("*.py")
+        path
+        for folder in ("bombyx", "gateway", "ton", "worker")
+        for path in (ROOT / folder).rglob("*.py")
     ):
         text = path.read_text(encoding="utf-8")
         for cited in re.findall(r"SPEC ((?:\d+(?:\.\d+)?(?:, | and | to )?)+)", text):
@@ -141,7 +147,8 @@ def test_every_flag_of_up_and_demo_is_documented() -> None:
 
 def routes() -> set[str]:
     found = {f"POST {path}" for path in INFERENCE_PATHS} | {f"WS {LINK_PREFIX}{{slot}}"}
-    for router in (accounts.router, admin.router, directory.router, receipts.router):
+    routers = (accounts, admin, collateral, directory, evidence, receipts)
+    for router in (module.router for module in routers):
         for route in router.routes:
             assert isinstance(route, APIRoute)
             path = route.path.replace(":path", "")

@@ -37,6 +37,7 @@ from worker.ledger.press import Press
 from worker.ledger.scribe import Scribe
 from worker.link.connection import Connection
 from worker.link.dialer import Dialer
+from worker.link.ratls import connectors
 from worker.link.tether import Office
 from worker.offers import REFRESH_SECONDS
 from worker.seen import Seen
@@ -178,7 +179,12 @@ class Worker:
             linked=self._on_linked,
         )
         settings = self._settings
-        return Dialer(settings.gateway, office, grace_seconds=settings.grace_seconds)
+        return Dialer(
+            settings.gateway,
+            office,
+            grace_seconds=settings.grace_seconds,
+            open_connector=connectors(settings.gateway_policy, clock=lambda: parts.clock() // 1000),
+        )
 
     def _desk(self, gateway: str) -> tuple[Desk, Press]:
         """What answers towards a gateway are signed with; its counters last as long as the boot."""

@@ -20,6 +20,8 @@ class WorkerSettings(RoleSettings):
 
     gateway: tuple[str, ...] = ()
     """Gateways to serve: http(s)://HOST:PORT, or the link's ws(s) URL."""
+    gateway_policy: Path | None = None
+    """A policy whose `[gateway]` every gateway must prove itself by before it is linked to."""
     engine: Literal["auto", "sglang", "vllm", "llamacpp", "scripted", "openai"] = "auto"
     """`auto`: SGLang or vLLM for a folder of safetensors, else llama.cpp."""
     engine_url: str = ""

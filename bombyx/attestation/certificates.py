@@ -46,10 +46,10 @@ class Certificate:
         return constraints[2:].startswith(_CA)
 
 
-def parse_certificate(raw: bytes) -> Certificate:
-    """Read a certificate; raises `ValueError` with a reason."""
-    if len(raw) > MAX_CERTIFICATE_BYTES:
-        raise ValueError("it is longer than 4 KiB")
+def parse_certificate(raw: bytes, *, limit: int = MAX_CERTIFICATE_BYTES) -> Certificate:
+    """Read a certificate of at most `limit` bytes; raises `ValueError` with a reason."""
+    if len(raw) > limit:
+        raise ValueError(f"it is longer than {limit // 1024} KiB")
     tbs, algorithm, signature = der.children(raw, der.SEQUENCE, 3)
     parts = list(der.items(tbs[1]))
     if len(parts) != _TBS_PARTS or parts[0][2] != _VERSION_3 or parts[7][0] != _EXTENSIONS:

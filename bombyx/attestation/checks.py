@@ -14,13 +14,12 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 
 from bombyx import canonical
 from bombyx.attestation import simulated
-from bombyx.attestation.binding import report_data
 from bombyx.attestation.collateral import Collateral, collateral_digest
 from bombyx.attestation.dcap import Claims
 from bombyx.attestation.evidence import Evidence
 from bombyx.attestation.keyset import MAX_KEYSET_LIFE_SECONDS, HpkeKey, Keyset, ModelRecord
 from bombyx.attestation.pem import split_certificates
-from bombyx.attestation.policy import Policy
+from bombyx.attestation.policy import SIMULATED, Policy
 from bombyx.attestation.steps import StepName
 from bombyx.attestation.tdx_quote import TdxQuote
 from bombyx.errors import (
@@ -75,7 +74,12 @@ def check_platform(platform: str, policy: Policy) -> None:
     """Allowed by the policy."""
     step = StepName.PLATFORM_ALLOWED
     if platform not in policy.platforms:
-        raise PlatformNotAllowed(step, f"the policy does not name the platform `{platform}`")
+        why = ": no hardware keeps what is sent there from its owner"
+        raise PlatformNotAllowed(
+            step,
+            f"the policy does not name the platform `{platform}`"
+            f"{why if platform == SIMULATED else ''}",
+        )
 
 
 def present_collateral(collateral: Collateral | None, evidence: Evidence) -> Collateral:
@@ -132,9 +136,9 @@ def check_attributes(quote: TdxQuote) -> None:
         raise AttributesRefused(step, "CPU features are set that a simulated machine does not have")
 
 
-def check_binding(quote: TdxQuote, keyset: Keyset, evidence: Evidence) -> None:
-    """The quote was made for this keyset and this GPU evidence."""
-    if quote.report_data != report_data(canonical.digest(keyset), evidence.gpus):
+def check_binding(quote: TdxQuote, expected: bytes) -> None:
+    """The quote was made for exactly what is offered: `expected` is its report data."""
+    if quote.report_data != expected:
         raise BindingMismatch(
             StepName.REPORT_DATA_BINDING,
             "the quote binds other keys or GPU evidence than the ones offered",

@@ -6,7 +6,7 @@ A worker is held to more than raw evidence: whatever is measured must be on a li
 import base64
 import binascii
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
@@ -18,6 +18,7 @@ from bombyx.attestation.collateral import Collateral
 from bombyx.attestation.evidence import Evidence, GpuEvidence
 from bombyx.attestation.factors import STEP_OF, Factor
 from bombyx.attestation.nvidia.device import DeviceEvidence
+from bombyx.attestation.nvidia.reference import Reference
 from bombyx.attestation.nvidia.verify import verify_nvidia
 from bombyx.attestation.pem import split_certificates
 from bombyx.attestation.platform_rules import NvidiaPolicy, SnpPolicy, TdxPolicy, VtpmPolicy
@@ -28,8 +29,11 @@ from bombyx.attestation.snp.verify import SnpEvidence, verify_snp
 from bombyx.attestation.steps import Result, StepName
 from bombyx.attestation.tdx.verify import TdxEvidence, verify_tdx
 from bombyx.attestation.tdx_quote import TdxQuote, parse_quote
+from bombyx.attestation.vendor import AmdAuthority, NvidiaReference
 from bombyx.attestation.vtpm.verify import qualifying_data, verify_vtpm
+from bombyx.attestation.wanted import VendorDocuments
 from bombyx.errors import (
+    CollateralMalformed,
     CollateralMismatch,
     EvidenceMalformed,
     EvidenceRefused,
@@ -48,6 +52,7 @@ class Shown:
     collateral: Collateral | None
     keyset_digest: bytes
     report_data: bytes
+    vendor: VendorDocuments = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +154,7 @@ def _verify_snp(
             StepName.QUOTE_STRUCTURE, f"the certificates behind the report: {error}"
         ) from None
     proof = verify_snp(
-        SnpEvidence(report, certificates),
+        SnpEvidence(report, certificates, lists=_lists(shown.vendor)),
         policy=rules,
         now=now,
         report_data=shown.report_data,
@@ -158,6 +163,20 @@ def _verify_snp(
     )
     _require_snp_image(proof.report, rules)
     return Machine(proof.report.chip_id.hex(), proof.expires_at)
+
+
+def _lists(vendor: VendorDocuments) -> dict[str, bytes]:
+    """AMD's revocation lists by the name of their document; the verifier checks what it takes."""
+    try:
+        return {
+            name: base64.b64decode(document.crl, validate=True)
+            for name, document in vendor.items()
+            if isinstance(document, AmdAuthority)
+        }
+    except binascii.Error:
+        raise CollateralMalformed(
+            Factor.VENDOR_COLLATERAL, "AMD's revocation list is no base64"
+        ) from None
 
 
 def _require_snp_image(report: SnpReport, rules: SnpPolicy) -> None:
@@ -203,12 +222,31 @@ def _verify_gpus(
         return
     devices = [_device(gpu, shown.keyset_digest, at) for at, gpu in enumerate(gpus)]
     try:
-        verify_nvidia(devices, policy=rules, now=now, checklist=checklist, root=roots.nvidia)
+        verify_nvidia(
+            devices,
+            policy=rules,
+            now=now,
+            checklist=checklist,
+            references=_references(shown.vendor, now) if rules.require_firmware else (),
+            root=roots.nvidia,
+        )
     except EvidenceRefused as refusal:
         if refusal.step == Factor.NONCE_MATCH:
             refusal.step = Factor.NVIDIA_NONCE_CLIENT_BOUND
         raise
     checklist.holds(Factor.NVIDIA_NONCE_CLIENT_BOUND, "each GPU signed this keyset's nonce")
+
+
+def _references(vendor: VendorDocuments, now: int) -> tuple[Reference, ...]:
+    """Read only where a policy wants them: each takes 10 ms, and their signers' keys end early."""
+    texts = [one.rim for one in vendor.values() if isinstance(one, NvidiaReference)]
+    if not texts:
+        return ()
+    try:
+        from bombyx.attestation.nvidia.rim import parse_rim  # noqa: PLC0415 - it needs an extra
+    except ModuleNotFoundError:
+        return ()  # not at hand: a policy that wants them refuses
+    return tuple(parse_rim(text.encode(), now=now) for text in texts)
 
 
 def _device(gpu: GpuEvidence, keyset_digest: bytes, at: int) -> DeviceEvidence:

@@ -27,6 +27,19 @@ XFAM: Final = 0xE5AE7
 
 
 @dataclass(frozen=True, slots=True)
+class SimulatedRules:
+    """Which simulated platforms pass: SHA-256 of root certificates, images, TCB statuses."""
+
+    roots: tuple[str, ...] = ()
+    mr_td: tuple[str, ...] = ()
+    accepted_tcb: tuple[str, ...] = ()
+
+
+NO_SIMULATION: Final = SimulatedRules()
+"""What a policy without `[simulated]` allows: nothing."""
+
+
+@dataclass(frozen=True, slots=True)
 class TdxPolicy:
     """Which Intel TDX machines pass.
 

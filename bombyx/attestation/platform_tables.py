@@ -14,6 +14,7 @@ from bombyx.attestation.platform_rules import (
     TCB_PARTS,
     NvidiaPolicy,
     Rules,
+    SimulatedRules,
     SnpPolicy,
     TdxPolicy,
     VtpmPolicy,
@@ -29,6 +30,17 @@ _TABLES: Final = ("min_tcb", "pcrs")
 _REGISTERS: Final = ("mr_seam", "mr_td", "rtmr0", "rtmr1", "rtmr2", "rtmr3")
 _MAX_SPL = 255
 _DIGEST, _MEASUREMENT, _CONFIG, _PLATFORM, _CHIP = 32, 48, 144, 16, 64
+
+
+def parse_simulated(table: Table) -> SimulatedRules:
+    """The table `[simulated]`; raises `PolicyError`."""
+    rules = SimulatedRules(
+        roots=table.hexes("roots", _DIGEST),
+        mr_td=table.hexes("mr_td", _MEASUREMENT),
+        accepted_tcb=table.choices("accepted_tcb", TCB_STATUSES),
+    )
+    table.finish()
+    return rules
 
 
 def parse_tdx(table: Table) -> TdxPolicy:

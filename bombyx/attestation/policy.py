@@ -9,9 +9,17 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from bombyx import canonical
+from bombyx.attestation.gateway_rules import (
+    GatewayRules,
+    describe_gateway,
+    parse_gateway,
+    render_gateway,
+)
 from bombyx.attestation.platform_rules import (
+    NO_SIMULATION,
     NvidiaPolicy,
     Rules,
+    SimulatedRules,
     SnpPolicy,
     TdxPolicy,
     VtpmPolicy,
@@ -19,6 +27,7 @@ from bombyx.attestation.platform_rules import (
 from bombyx.attestation.platform_tables import (
     describe,
     parse_nvidia,
+    parse_simulated,
     parse_snp,
     parse_tdx,
     parse_vtpm,
@@ -26,34 +35,28 @@ from bombyx.attestation.platform_tables import (
 )
 from bombyx.attestation.policy_names import NETWORKS, PLATFORMS, SIMULATED, TCB_STATUSES
 from bombyx.attestation.policy_table import Table
+from bombyx.attestation.presets import PRESETS, expand
 from bombyx.errors import PolicyError
 
 __all__ = [
     "NETWORKS",
     "PLATFORMS",
     "POLICY_VERSION",
+    "PRESETS",
     "SIMULATED",
     "TCB_STATUSES",
     "ModelRules",
     "Policy",
     "SimulatedRules",
+    "named_policy",
     "parse_policy",
     "policy_hash",
+    "preset",
     "render_policy",
 ]
 
 POLICY_VERSION: Final = 1
 _DIGEST_BYTES = 32
-_MEASUREMENT_BYTES = 48
-
-
-@dataclass(frozen=True, slots=True)
-class SimulatedRules:
-    """Which simulated platforms pass: SHA-256 of root certificates, images, TCB statuses."""
-
-    roots: tuple[str, ...] = ()
-    mr_td: tuple[str, ...] = ()
-    accepted_tcb: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +73,21 @@ class Policy:
     """What one verifier accepts; lists are sorted, so that equal rules are equal policies.
 
     `gateways` pins gateway identity keys; None pins none, an empty tuple allows none. The rules of
-    a real platform are None where the file has no table for it: then its defaults count.
+    a real platform are None where the file has no table for it: then its defaults count. `gateway`
+    says which gateways prove themselves (SPEC 17.11); None is no gateway.
     """
 
     version: int
     network: str
     platforms: tuple[str, ...] = ()
     gateways: tuple[str, ...] | None = None
-    simulated: SimulatedRules = SimulatedRules()
+    simulated: SimulatedRules = NO_SIMULATION
     models: tuple[ModelRules, ...] = ()
     tdx: TdxPolicy | None = None
     snp: SnpPolicy | None = None
     nvidia: NvidiaPolicy | None = None
     vtpm: VtpmPolicy | None = None
+    gateway: GatewayRules | None = None
 
     def model(self, name: str) -> ModelRules | None:
         """The rules for a model's name, or None: not allowed."""
@@ -94,38 +99,39 @@ class Policy:
 
 
 def parse_policy(source: Mapping[str, Any]) -> Policy:
-    """Read a policy from a table, as `tomllib` gives it.
+    """Read a policy from a table, as `tomllib` gives it; `preset` fills in what it leaves out.
 
     Raises `PolicyError` naming the key for anything unknown, missing, misspelt or contradictory.
     """
-    table = Table(source)
+    table = Table(expand(source))
     if table.integer("version") != POLICY_VERSION:
         raise PolicyError(f"policy: version must be {POLICY_VERSION}")
     policy = Policy(
         version=POLICY_VERSION,
         network=table.choice("network", NETWORKS),
         platforms=table.choices("platforms", PLATFORMS),
-        gateways=table.hexes("gateways", _DIGEST_BYTES) if "gateways" in source else None,
-        simulated=_simulated(table.table("simulated")),
+        gateways=table.hexes("gateways", _DIGEST_BYTES) if table.has("gateways") else None,
+        simulated=parse_simulated(table.table("simulated")),
         models=_models(table.table("models")),
-        tdx=parse_tdx(table.table("tdx")) if "tdx" in source else None,
-        snp=parse_snp(table.table("snp")) if "snp" in source else None,
-        nvidia=parse_nvidia(table.table("nvidia")) if "nvidia" in source else None,
-        vtpm=parse_vtpm(table.table("vtpm")) if "vtpm" in source else None,
+        tdx=parse_tdx(table.table("tdx")) if table.has("tdx") else None,
+        snp=parse_snp(table.table("snp")) if table.has("snp") else None,
+        nvidia=parse_nvidia(table.table("nvidia")) if table.has("nvidia") else None,
+        vtpm=parse_vtpm(table.table("vtpm")) if table.has("vtpm") else None,
+        gateway=parse_gateway(table.table("gateway")) if table.has("gateway") else None,
     )
     table.finish()
     _refuse_simulation_of_money(policy)
     return policy
 
 
-def _simulated(table: Table) -> SimulatedRules:
-    rules = SimulatedRules(
-        roots=table.hexes("roots", _DIGEST_BYTES),
-        mr_td=table.hexes("mr_td", _MEASUREMENT_BYTES),
-        accepted_tcb=table.choices("accepted_tcb", TCB_STATUSES),
-    )
-    table.finish()
-    return rules
+def preset(name: str) -> Policy:
+    """The preset of a name; raises `PolicyError` for one that nobody knows."""
+    return parse_policy({"version": POLICY_VERSION, "preset": name})
+
+
+def named_policy(name: str) -> Policy | None:
+    """The preset of a name, which may stand wherever a policy file does; None for other names."""
+    return preset(name) if name in PRESETS else None
 
 
 def _models(table: Table) -> tuple[ModelRules, ...]:
@@ -143,7 +149,8 @@ def _model(name: str, table: Table) -> ModelRules:
 
 
 def _refuse_simulation_of_money(policy: Policy) -> None:
-    if policy.network == "mainnet" and SIMULATED in policy.platforms:
+    named = policy.platforms + (policy.gateway.platforms if policy.gateway else ())
+    if policy.network == "mainnet" and SIMULATED in named:
         raise PolicyError(
             "policy: platforms names `simulated`, which protects nothing; a network on mainnet "
             "cannot accept it"
@@ -155,6 +162,8 @@ def policy_hash(policy: Policy) -> str:
     fields = {key: value for key, value in asdict(policy).items() if value is not None}
     for name, rules in _platforms(policy):
         fields[name] = describe(rules)
+    if policy.gateway is not None:
+        fields["gateway"] = describe_gateway(policy.gateway)
     return canonical.digest(fields).hex()
 
 
@@ -175,6 +184,8 @@ def render_policy(policy: Policy) -> str:
     lines.append(_pair("accepted_tcb", rules.accepted_tcb))
     for name, platform in _platforms(policy):
         lines += render_platform(name, platform)
+    if policy.gateway is not None:
+        lines += render_gateway(policy.gateway)
     for model in policy.models:
         lines += ["", f'[models."{model.name}"]']
         lines += [_pair("weights", model.weights), _pair("engines", model.engines)]

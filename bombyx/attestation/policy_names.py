@@ -4,6 +4,8 @@ from typing import Final
 
 NETWORKS: Final = ("local", "testnet", "mainnet")
 PLATFORMS: Final = ("tdx", "sev-snp", "vtpm", "simulated")
+HARDWARE: Final = ("tdx", "sev-snp")
+"""Whose memory is closed to the machine's owner."""
 SIMULATED: Final = "simulated"
 TCB_STATUSES: Final = (
     "UpToDate",

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from bombyx.errors import PolicyError
@@ -10,6 +11,8 @@ MAX_ENTRIES = 4096
 """Entries of one list or table: policies are written by people and registries, not by attackers,
 and a lookup stays cheap."""
 MAX_COUNT = 2**53 - 1
+MAX_KEY = 64
+"""Characters of an unknown key that are compared with known ones: no key is as long."""
 _MASK = re.compile(r"0x[0-9a-f]{1,16}")
 _NAME = re.compile(r"[A-Za-z0-9._:/@+-]{1,128}")
 
@@ -20,12 +23,14 @@ class Table:
     def __init__(self, source: Mapping[str, Any], path: str = "") -> None:
         self._source = source
         self._path = path
-        self._left = set(source)
+        self._asked: set[str] = set()
 
     def finish(self) -> None:
-        """Refuse the keys that nobody took."""
-        for key in sorted(self._left, key=str):
-            raise PolicyError(f"policy: unknown key {self._dotted(key)}")
+        """Refuse the keys that nobody took, naming the one that was meant, if that can be told."""
+        for key in sorted(set(self._source) - self._asked, key=str):
+            likely = get_close_matches(str(key)[:MAX_KEY], self._asked, n=1)
+            meant = "".join(f"; did you mean {self._dotted(one)}?" for one in likely)
+            raise PolicyError(f"policy: unknown key {self._dotted(key)}{meant}")
 
     def integer(self, key: str) -> int:
         """A required integer."""
@@ -37,7 +42,7 @@ class Table:
     def count(self, key: str, default: int) -> int:
         """An integer of 0 to 2^53 - 1; absent is the default."""
         value = self._source.get(key, default)
-        self._left.discard(key)
+        self._asked.add(key)
         if type(value) is not int or not 0 <= value <= MAX_COUNT:
             raise PolicyError(f"policy: {self._dotted(key)} must be an integer, not below 0")
         return value
@@ -45,7 +50,7 @@ class Table:
     def flag(self, key: str, *, default: bool) -> bool:
         """A boolean; absent is the default."""
         value = self._source.get(key, default)
-        self._left.discard(key)
+        self._asked.add(key)
         if not isinstance(value, bool):
             raise PolicyError(f"policy: {self._dotted(key)} must be true or false")
         return value
@@ -53,7 +58,7 @@ class Table:
     def bits(self, key: str, default: int) -> int:
         """A mask of up to 64 bits, written `0x…`; absent is the default."""
         value = self._source.get(key, f"{default:#x}")
-        self._left.discard(key)
+        self._asked.add(key)
         if not isinstance(value, str) or not _MASK.fullmatch(value):
             raise PolicyError(f'policy: {self._dotted(key)} must be bits in hex, such as "0x10"')
         return int(value, 16)
@@ -75,6 +80,7 @@ class Table:
 
     def has(self, key: str) -> bool:
         """Whether the key is there."""
+        self._asked.add(key)
         return key in self._source
 
     def text(self, key: str) -> str:
@@ -105,7 +111,7 @@ class Table:
 
     def table(self, key: str) -> "Table":
         """A table within this one; absent is empty."""
-        self._left.discard(key)
+        self._asked.add(key)
         value = self._source.get(key, {})
         if not isinstance(value, Mapping) or len(value) > MAX_ENTRIES:
             raise PolicyError(f"policy: {self._dotted(key)} must be a table")
@@ -119,13 +125,13 @@ class Table:
         return sorted(self._source)
 
     def _take(self, key: str) -> Any:
-        self._left.discard(key)
+        self._asked.add(key)
         if key not in self._source:
             raise PolicyError(f"policy: {self._dotted(key)} is missing")
         return self._source[key]
 
     def _list(self, key: str) -> list[Any]:
-        self._left.discard(key)
+        self._asked.add(key)
         value = self._source.get(key, [])
         if not isinstance(value, list) or len(value) > MAX_ENTRIES:
             raise PolicyError(f"policy: {self._dotted(key)} must be a list")

@@ -86,6 +86,11 @@ def vcek_name(product: str, chip_id: bytes, tcb: bytes) -> str:
     return f"sev-snp/{product}/{chip_id.hex()}/{tcb.hex()}"
 
 
+def authority_name(product: str, kind: str) -> str:
+    """AMD's authorities above keys of chips (`vcek`) or clouds (`vlek`), and their list."""
+    return f"sev-snp/{product}/{kind}"
+
+
 def read_document(name: str, data: bytes) -> VendorDocument:
     """A document of the name's kind; raises `NotCanonical` or `ValueError`."""
     if len(data) > MAX_DOCUMENT_BYTES:

@@ -7,22 +7,25 @@ clock and the policy are arguments, collateral is fetched by others.
 
 from collections.abc import Mapping
 from dataclasses import InitVar, dataclass
+from types import MappingProxyType
 from typing import Final
 
 from bombyx import canonical
-from bombyx.attestation import checks, dcap
+from bombyx.attestation import checks
 from bombyx.attestation.binding import report_data
 from bombyx.attestation.collateral import Collateral
 from bombyx.attestation.evidence import Evidence
 from bombyx.attestation.keyset import Keyset, ModelRecord
-from bombyx.attestation.machines import Machine, Shown, verify_machine
+from bombyx.attestation.machines import Shown, verify_machine
 from bombyx.attestation.policy import SIMULATED, Policy, policy_hash
 from bombyx.attestation.roots import PINNED, Roots
+from bombyx.attestation.simulated_machine import verify_simulated
 from bombyx.attestation.steps import MAY_BE_UNKNOWN, Result, Step, StepName
-from bombyx.attestation.tdx_quote import parse_quote
+from bombyx.attestation.wanted import VendorDocuments
 from bombyx.errors import EvidenceRefused, ModelNotFound, WorkerRefused
 
 _WITH_COLLATERAL: Final = "tdx"
+NOT_AT_HAND: Final[VendorDocuments] = MappingProxyType({})
 _MAKER: Final = object()
 _NOT_EXAMINED = "not examined, since another step failed"
 
@@ -183,12 +186,23 @@ def examine(
     policy: Policy,
     now: int,
     roots: Roots = PINNED,
+    vendor: VendorDocuments = NOT_AT_HAND,
 ) -> Examination:
-    """Every step, in order; the first that fails ends the argument. `now` in unix seconds."""
+    """Every step, in order; the first that fails ends the argument. `now` in unix seconds.
+
+    `vendor` has what vendors say beside the collateral, by name: revocation lists, references.
+    """
     record = _Record()
     try:
         conclusion = _argue(
-            record, keyset, evidence, collateral, policy=policy, roots=roots, now=now
+            record,
+            keyset,
+            evidence,
+            collateral,
+            policy=policy,
+            roots=roots,
+            now=now,
+            vendor=vendor,
         )
     except EvidenceRefused as refusal:
         record.fails(refusal)
@@ -204,9 +218,12 @@ def verify_worker(
     policy: Policy,
     now: int,
     roots: Roots = PINNED,
+    vendor: VendorDocuments = NOT_AT_HAND,
 ) -> VerifiedWorker:
     """The worker that these documents prove; raises `WorkerRefused` with all steps."""
-    examination = examine(keyset, evidence, collateral, policy=policy, now=now, roots=roots)
+    examination = examine(
+        keyset, evidence, collateral, policy=policy, now=now, roots=roots, vendor=vendor
+    )
     refusal = examination.refusal
     if refusal is not None:
         raise WorkerRefused(f"{refusal.name}: {refusal.detail}", steps=examination.steps)
@@ -229,6 +246,7 @@ def _argue(
     policy: Policy,
     roots: Roots,
     now: int,
+    vendor: VendorDocuments,
 ) -> Conclusion:
     """Why a worker may be trusted with a prompt; raises `EvidenceRefused` where it may not.
 
@@ -251,16 +269,16 @@ def _argue(
     checks.check_platform(keyset.platform, policy)
     record.holds(StepName.PLATFORM_ALLOWED, f"the policy names {keyset.platform}")
     # 3 to 7
+    digest = canonical.digest(keyset)
+    bound = report_data(digest, evidence.gpus)
+    shown = Shown(raw, evidence, collateral, digest, bound, vendor)
     if keyset.platform == SIMULATED:
-        machine = _prove_simulated(
-            record, raw, keyset, evidence, collateral, policy=policy, now=now
-        )
+        machine = verify_simulated(shown, policy=policy, now=now, note=record.holds)
+        record.unknown(_SIMULATED_DETAILS)
     else:
         if evidence.platform == _WITH_COLLATERAL:
-            collateral = checks.present_collateral(collateral, evidence)
+            checks.present_collateral(collateral, evidence)
             record.holds(StepName.COLLATERAL_PRESENT, f"digest {evidence.collateral}")
-        digest = canonical.digest(keyset)
-        shown = Shown(raw, evidence, collateral, digest, report_data(digest, evidence.gpus))
         machine = verify_machine(shown, policy=policy, roots=roots, now=now, note=record.holds)
         record.left_open(_REAL_DETAILS)
     models = checks.allowed_models(keyset, policy)
@@ -275,43 +293,3 @@ def _argue(
         models=models,
         sealing_keys=keys,
     )
-
-
-def _prove_simulated(
-    record: _Record,
-    raw: bytes,
-    keyset: Keyset,
-    evidence: Evidence,
-    collateral: Collateral | None,
-    *,
-    policy: Policy,
-    now: int,
-) -> Machine:
-    """Steps 3 to 6, and the image, of a machine without hardware: the same path, its own root."""
-    # 3
-    collateral = checks.present_collateral(collateral, evidence)
-    record.holds(StepName.COLLATERAL_PRESENT, f"digest {evidence.collateral}")
-    quote = parse_quote(raw)
-    checks.check_declared_simulated(quote)
-    record.holds(StepName.QUOTE_STRUCTURE, "a TDX quote of version 4 that calls itself SIMULATED")
-    # 4
-    root = checks.pinned_root(quote, collateral, policy)
-    claims = dcap.verify_quote(raw, collateral, root=root, now=now)
-    record.holds(StepName.QUOTE_SIGNATURE, "signed by the platform's quoting enclave")
-    record.holds(StepName.CERTIFICATE_CHAIN, "leads to the simulated root that the policy pins")
-    record.holds(StepName.COLLATERAL_CURRENT, f"current for {claims.expires_at - now} s")
-    record.holds(StepName.TCB_NOT_REVOKED, "neither patch level nor certificates are revoked")
-    checks.check_tcb(claims, policy)
-    record.holds(StepName.TCB_STATUS, claims.status)
-    # 5
-    checks.check_attributes(quote)
-    record.holds(StepName.DEBUG_DISABLED, "no debugger, no unknown attribute")
-    # 6
-    checks.check_binding(quote, keyset, evidence)
-    record.holds(StepName.REPORT_DATA_BINDING, "the quote names this keyset's digest")
-    # 7
-    checks.check_measurement(quote, policy)
-    record.holds(StepName.MEASUREMENT, f"MRTD {quote.mr_td.hex()[:16]}… is allowed")
-    checks.check_no_gpus(evidence)
-    record.unknown(_SIMULATED_DETAILS)
-    return Machine(claims.ppid, claims.expires_at)

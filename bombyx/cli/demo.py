@@ -11,7 +11,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from bombyx.attestation.policy import parse_policy
+from bombyx.attestation.policy import parse_policy, preset
 from bombyx.attestation.steps import Step
 from bombyx.cli.network.interrupt import stoppable
 from bombyx.cli.network.network import Network, running
@@ -23,6 +23,7 @@ from bombyx.cli.network.proof import (
     entries_of,
     examine_all,
     recompute,
+    refusals_of,
 )
 from bombyx.cli.network.question import PROMPT, Answered, ask
 from bombyx.cli.network.state import write_private
@@ -37,10 +38,11 @@ from bombyx.cli.up import (
     WorkersOption,
     network_folder,
 )
-from bombyx.errors import NoVerifiedWorker
+from bombyx.errors import BombyxError, NoVerifiedWorker
 from bombyx.money.cost import Cost
 
 FOLDER = "demo"
+HARDWARE = "hardware"
 _STYLES = {"pass": "green", "fail": "red", "unknown": "yellow"}
 
 
@@ -103,6 +105,8 @@ def _tell(network: Network, teller: _Teller) -> dict[str, Any]:
         raise NoVerifiedWorker("a worker answered that the directory does not list")
     teller.step("The worker that answered, step by step")
     teller.output.say(_steps(examined[worker].steps))
+    teller.step("The same worker, for whoever insists on hardware")
+    refused = _insist(teller, listing, worker)
     teller.step("The receipt that the worker signed")
     settled = await_receipt(network.books, str(answer.summary["id"]))
     file = _save(network, settled)
@@ -118,11 +122,22 @@ def _tell(network: Network, teller: _Teller) -> dict[str, Any]:
         "model": model,
         "answer": answer.text,
         "verification": examined[worker].document,
+        "hardware": refused,
         "usage": answer.usage,
         "receipt": settled.file["receipt"],
         "receipt_file": str(file),
         "ledger": entries,
     }
+
+
+def _insist(teller: _Teller, listing: bytes, worker: str) -> str:
+    """Why the policy `hardware` refuses the worker; raises `BombyxError` if it does not."""
+    refused = refusals_of(listing, preset(HARDWARE), now=_now())
+    why = refused.get(worker)
+    if why is None:
+        raise BombyxError("a simulated worker passes the policy `hardware`")
+    teller.detail(f"--policy {HARDWARE} refuses it: {why}")
+    return why
 
 
 def _ask(network: Network, teller: _Teller, model: str) -> Answered:

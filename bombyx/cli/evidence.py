@@ -13,7 +13,7 @@ import typer
 from bombyx.attestation.checklist import Verdict
 from bombyx.attestation.nonce import REPORT_DATA_BYTES
 from bombyx.attestation.nvidia.reference import Reference
-from bombyx.attestation.policy import POLICY_VERSION, Policy, parse_policy
+from bombyx.attestation.policy import POLICY_VERSION, Policy, named_policy, parse_policy
 from bombyx.attestation.raw import RawEvidence, examine_raw
 from bombyx.attestation.raw_files import (
     MAX_CERTIFICATE_FILE_BYTES,
@@ -62,7 +62,8 @@ def verify(
         str | None, typer.Option(help="The nonce that it must be made for, in hex.")
     ] = None,
     policy: Annotated[
-        Path | None, typer.Option(help="What to accept; without it the defaults count.", **_FILE)
+        Path | None,
+        typer.Option(help="What to accept, a file or a preset; without it the defaults count."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -104,8 +105,15 @@ def _policy(path: Path | None) -> Policy:
     if path is None:
         return Policy(version=POLICY_VERSION, network="mainnet")
     try:
+        preset = named_policy(str(path))
+        if preset is not None:
+            return preset
         table = tomllib.loads(_read(path, MAX_POLICY_BYTES).decode("utf-8"))
-        return parse_policy({"version": POLICY_VERSION, "network": "mainnet", **table})
+        network = {} if "preset" in table else {"network": "mainnet"}
+        return parse_policy({"version": POLICY_VERSION, **network, **table})
+    except OSError as error:
+        why = f"{path} cannot be read: {error.strerror}"
+        raise typer.BadParameter(why, param_hint="--policy") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError):
         raise typer.BadParameter(f"{path} is no TOML", param_hint="--policy") from None
     except PolicyError as error:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bombyx.cli.output import JsonOption, Output
-from bombyx.client.opening import open_session
+from bombyx.client.opening import open_session, resolve_policy
 from bombyx.client.secret_files import load_or_create_secret
 from bombyx.client.settings import ClientSettings
 from bombyx.client.sidecar_guard import Keys
@@ -65,7 +65,9 @@ def proxy(  # noqa: PLR0913  (one parameter per flag)
     if settings.gateway is None:
         raise SetupError("name the gateway: --gateway URL, or BOMBYX_CLIENT_GATEWAY")
     origin = str(settings.gateway).rstrip("/").removesuffix("/v1")
-    session = open_session(None, settings=settings, state=state)
+    accepted = resolve_policy(None, settings)
+    session = open_session(accepted, settings=settings, state=state)
+    evidence = accepted if settings.gateway_evidence else None
     path = settings.token_file or state_directory(state) / TOKEN_FILE
     keys = Keys(_token(path), settings.api_key.get_secret_value() if settings.api_key else "")
     with loopback_sockets(settings.port) as sockets:
@@ -75,7 +77,16 @@ def proxy(  # noqa: PLR0913  (one parameter per flag)
             ready = {"url": url, "token_file": str(path), "gateway": origin}
             output.answer(ready, *_welcome(url, path, origin))
 
-        asyncio.run(serve_sidecar(session, sockets, keys=keys, gateway=origin, on_ready=on_ready))
+        asyncio.run(
+            serve_sidecar(
+                session,
+                sockets,
+                keys=keys,
+                gateway=origin,
+                on_ready=on_ready,
+                evidence=evidence,
+            )
+        )
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

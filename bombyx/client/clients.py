@@ -13,6 +13,8 @@ import httpx2
 
 from bombyx.client import transport_httpx2
 from bombyx.client.opening import PolicySource, open_session
+from bombyx.client.ratls.clients import wished_transport
+from bombyx.client.ratls.transport_httpx2 import AsyncAttestedTransport, AttestedTransport
 from bombyx.client.receipts import VerifiedAnswer
 from bombyx.errors import SetupError
 
@@ -48,6 +50,9 @@ def http_client(
         padding=padding,
         save_transcripts=save_transcripts,
     )
+    transport = transport or wished_transport(
+        policy, AttestedTransport, limits=transport_httpx2.DEFAULT_LIMITS
+    )
     return transport_httpx2.sealed_client(session, timeout=timeout, transport=transport)
 
 
@@ -69,6 +74,9 @@ def async_http_client(
         padding=padding,
         save_transcripts=save_transcripts,
     )
+    transport = transport or wished_transport(
+        policy, AsyncAttestedTransport, limits=transport_httpx2.DEFAULT_LIMITS
+    )
     return transport_httpx2.sealed_async_client(session, timeout=timeout, transport=transport)
 
 
@@ -83,7 +91,7 @@ def httpx_client(
     transport: "httpx.BaseTransport | None" = None,
 ) -> "httpx.Client":
     """`http_client` for openai 1 and 2, which run on httpx."""
-    library = _transport_httpx()
+    library, attested = _transport_httpx()
     session = open_session(
         policy,
         on_receipt=on_receipt,
@@ -92,6 +100,8 @@ def httpx_client(
         save_transcripts=save_transcripts,
     )
     timeout = timeout or library.DEFAULT_TIMEOUT
+    limits = library.DEFAULT_LIMITS
+    transport = transport or wished_transport(policy, attested.AttestedTransport, limits=limits)
     client: httpx.Client = library.sealed_client(session, timeout=timeout, transport=transport)
     return client
 
@@ -107,7 +117,7 @@ def async_httpx_client(
     transport: "httpx.AsyncBaseTransport | None" = None,
 ) -> "httpx.AsyncClient":
     """The twin of `httpx_client` for `AsyncOpenAI`."""
-    library = _transport_httpx()
+    library, attested = _transport_httpx()
     session = open_session(
         policy,
         on_receipt=on_receipt,
@@ -116,15 +126,19 @@ def async_httpx_client(
         save_transcripts=save_transcripts,
     )
     timeout = timeout or library.DEFAULT_TIMEOUT
+    limits = library.DEFAULT_LIMITS
+    kind = attested.AsyncAttestedTransport
+    transport = transport or wished_transport(policy, kind, limits=limits)
     client: httpx.AsyncClient = library.sealed_async_client(
         session, timeout=timeout, transport=transport
     )
     return client
 
 
-def _transport_httpx() -> Any:
+def _transport_httpx() -> tuple[Any, Any]:
     try:
         from bombyx.client import transport_httpx  # noqa: PLC0415  (httpx is an extra)
+        from bombyx.client.ratls import transport_httpx as attested  # noqa: PLC0415
     except ModuleNotFoundError:
         raise SetupError("openai 1 and 2 run on httpx: install 'bombyx[httpx]'") from None
-    return transport_httpx
+    return transport_httpx, attested

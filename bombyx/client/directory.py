@@ -7,7 +7,9 @@ an old result.
 
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Generic, TypeVar
 
 import msgspec
@@ -17,6 +19,7 @@ from bombyx.attestation.collateral import Collateral
 from bombyx.attestation.directory import Directory, Entry
 from bombyx.attestation.policy import Policy, policy_hash
 from bombyx.attestation.verify import VerifiedWorker, verify_worker
+from bombyx.attestation.wanted import read_documents
 from bombyx.errors import BadAnswer, GatewayRefused, WorkerRefused
 
 DIRECTORY_SECONDS = 60
@@ -24,6 +27,7 @@ REFUSAL_SECONDS = 60
 """A refusal may be healed by time (a clock, a rotation), so it is looked into again."""
 MAX_LISTINGS = 64
 MAX_VERIFICATIONS = 4096
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -60,7 +64,7 @@ class Refused:
     steps: tuple[object, ...]
 
 
-Verifications = Remembered[tuple[str, str, str], VerifiedWorker | Refused]
+Verifications = Remembered[tuple[str, ...], VerifiedWorker | Refused]
 
 
 class Verifier:
@@ -72,9 +76,19 @@ class Verifier:
         # One verifier has one policy: its hash need not be part of the key.
         self._known: Verifications = Remembered(MAX_VERIFICATIONS)
 
-    def verify(self, entry: Entry, collateral: Collateral | None, *, now: int) -> VerifiedWorker:
-        """The worker that the entry proves; raises `WorkerRefused`."""
-        key = _digests(entry, collateral)
+    def verify(
+        self,
+        entry: Entry,
+        collateral: Collateral | None,
+        *,
+        now: int,
+        vendor: Mapping[str, str] = _NOTHING,
+    ) -> VerifiedWorker:
+        """The worker that the entry proves; `vendor` has vendors' documents as text by name.
+
+        Raises `WorkerRefused`.
+        """
+        key = _digests(entry, collateral, vendor)
         known = self._known.get(key, now=now)
         if isinstance(known, VerifiedWorker):
             return known
@@ -82,7 +96,12 @@ class Verifier:
             raise WorkerRefused(known.message, steps=known.steps)
         try:
             worker = verify_worker(
-                entry.keyset, entry.evidence, collateral, policy=self.policy, now=now
+                entry.keyset,
+                entry.evidence,
+                collateral,
+                policy=self.policy,
+                now=now,
+                vendor=read_documents(vendor),
             )
         except WorkerRefused as refusal:
             refused = Refused(refusal.message, refusal.steps)
@@ -92,11 +111,14 @@ class Verifier:
         return worker
 
 
-def _digests(entry: Entry, collateral: Collateral | None) -> tuple[str, str, str]:
+def _digests(
+    entry: Entry, collateral: Collateral | None, vendor: Mapping[str, str]
+) -> tuple[str, ...]:
     return (
         canonical.digest(entry.keyset).hex(),
         canonical.digest(entry.evidence).hex(),
         canonical.digest(collateral).hex() if collateral is not None else "",
+        canonical.digest(vendor).hex() if vendor else "",
     )
 
 
@@ -104,6 +126,14 @@ def collateral_of(directory: Directory, entry: Entry) -> Collateral | None:
     """The collateral that an entry's evidence names; verification compares its digest."""
     named = entry.evidence.collateral
     return directory.collateral.get(named) if isinstance(named, str) else None
+
+
+def vendor_of(directory: Directory, entry: Entry) -> dict[str, str]:
+    """The vendors' documents that the directory has for an entry, unread."""
+    if not isinstance(directory.vendor, dict) or not isinstance(entry.vendor, list):
+        return {}
+    shelf = directory.vendor
+    return {name: shelf[name] for name in entry.vendor if name in shelf}
 
 
 def parse_directory(data: bytes, policy: Policy) -> Directory:

@@ -19,6 +19,7 @@ from bombyx.client.directory import (
     Verifier,
     collateral_of,
     parse_directory,
+    vendor_of,
 )
 from bombyx.client.effects import (
     ClearRequest,
@@ -120,7 +121,10 @@ class Finder:
             directory.workers,
             model,
             verify=lambda entry, now: self._verifier.verify(
-                entry, collateral_of(directory, entry), now=now
+                entry,
+                collateral_of(directory, entry),
+                now=now,
+                vendor=vendor_of(directory, entry),
             ),
             now=self._clock(),
             draw=self._draw,

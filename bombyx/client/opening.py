@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from bombyx.attestation.policy import Policy, parse_policy
+from bombyx.attestation.policy import Policy, named_policy, parse_policy
 from bombyx.client.answer import Listeners
 from bombyx.client.disputes import DisputeFolder
 from bombyx.client.identity import Identity
@@ -47,7 +47,10 @@ class ExactPadding(UserWarning):
 
 
 def read_policy(path: Path) -> Policy:
-    """The policy in a TOML file; raises `PolicyError`."""
+    """The policy in a TOML file, or the preset of this name; raises `PolicyError`."""
+    preset = named_policy(str(path))
+    if preset is not None:
+        return preset
     try:
         with path.open("rb") as file:
             data = file.read(MAX_POLICY_BYTES + 1)

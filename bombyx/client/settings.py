@@ -18,6 +18,9 @@ class ClientSettings(RoleSettings):
     """The sidecar's gateway, with or without /v1."""
     api_key: SecretStr | None = None
     """The gateway's API key that the sidecar uses for holders of its own token."""
+    gateway_evidence: bool = False
+    """Talk only to a gateway that proves itself in the TLS handshake, by `[gateway]` of the policy:
+    see ra-tls.md."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8787
     """The sidecar's port on 127.0.0.1 and ::1; the next free one if it is busy, any for 0."""
     token_file: Path | None = None

@@ -9,6 +9,9 @@ from typing import Any
 
 import uvicorn
 
+from bombyx.attestation.policy import Policy
+from bombyx.client.opening import unix_seconds
+from bombyx.client.ratls.connector_aiohttp import AttestedConnector
 from bombyx.client.session import Session
 from bombyx.client.sidecar import Place, Sidecar
 from bombyx.client.sidecar_guard import Keys
@@ -92,10 +95,15 @@ async def serve_sidecar(
     keys: Keys,
     gateway: str,
     on_ready: Callable[[], None],
+    evidence: Policy | None = None,
 ) -> None:
-    """Serve until interrupted; `gateway` is the origin that requests go to."""
+    """Serve until interrupted; `gateway` is the origin that requests go to.
+
+    With `evidence` it must prove itself under that policy before anything is sent to it.
+    """
     port = sockets[0].getsockname()[1]
-    async with open_pool(gateway) as pool:
+    connector = None if evidence is None else AttestedConnector(evidence, clock=unix_seconds)
+    async with open_pool(gateway, connector=connector) as pool:
         sidecar: Any = Sidecar(session, Place(port, keys, gateway), pool)
         config = uvicorn.Config(
             sidecar,

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from bombyx.client.effects import Head, Send
+from bombyx.client.ratls.context import refusal_of
 from bombyx.errors import GatewayUnreachable
 
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=600)
@@ -17,13 +18,16 @@ _READ_BYTES = 2**16
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
-def open_pool(gateway: str) -> aiohttp.ClientSession:
+def open_pool(
+    gateway: str, *, connector: aiohttp.BaseConnector | None = None
+) -> aiohttp.ClientSession:
     """A pool of connections to a gateway's origin; close it at the end.
 
     Proxies are taken from the environment, but for a gateway on this machine, which they cannot
-    reach.
+    reach. `connector` makes connections of another kind.
     """
     return aiohttp.ClientSession(
+        connector=connector,
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
         skip_auto_headers=("user-agent", "accept", "accept-encoding", "content-type"),
@@ -51,6 +55,9 @@ class AiohttpUpstream:
                 allow_redirects=False,
             )
         except (aiohttp.ClientError, TimeoutError) as error:
+            refusal = refusal_of(error)
+            if refusal is not None:
+                raise refusal from None
             kind = type(error).__name__
             raise GatewayUnreachable(f"the gateway cannot be reached ({kind})") from None
         self._response = response

@@ -35,9 +35,16 @@ class WorkerRefused(AttestationError):
 
 
 class GatewayRefused(AttestationError):
-    """Raised when a gateway's key is not one that the policy pins; nothing was sent."""
+    """Raised when a gateway is none that the policy allows; nothing was sent.
+
+    Its key is not pinned, or its evidence fails a named step: then `steps` holds the examination.
+    """
 
     code = "gateway_refused"
+
+    def __init__(self, message: str, *, steps: Sequence[object] = ()) -> None:
+        super().__init__(message)
+        self.steps = tuple(steps)
 
 
 class NoVerifiedWorker(AttestationError):

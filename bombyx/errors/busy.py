@@ -35,6 +35,8 @@ class Draining(Overloaded):
     """Raised while a process stops; another one answers."""
 
     code = "draining"
+    unclaimed: bool = False
+    """Whether nothing was claimed for the request yet, so that another process may take it."""
 
 
 class StoreBusy(Overloaded):

@@ -12,6 +12,18 @@ class EvidenceMalformed(EvidenceRefused):
     code = "evidence_malformed"
 
 
+class EvidenceMissing(EvidenceRefused):
+    """Raised when a gateway that must prove itself shows a plain certificate."""
+
+    code = "evidence_missing"
+
+
+class TlsRefused(EvidenceRefused):
+    """Raised when a connection to a gateway that must prove itself is not fresh TLS 1.3."""
+
+    code = "tls_refused"
+
+
 class EvidenceTooLarge(EvidenceRefused):
     """Raised when evidence is longer than its kind can be; nothing of it was parsed."""
 

@@ -26,6 +26,7 @@ from bombyx.errors import (
     AlreadyAnswered,
     BadAnswer,
     BombyxError,
+    Draining,
     EngineFailed,
     NoCandidate,
     Overloaded,
@@ -47,7 +48,6 @@ from gateway.inference.retries import Retry, bind, retry_of
 from gateway.inference.router import Picked
 from gateway.inference.run import Run
 from gateway.inference.sealed import (
-    RETRY_AFTER_MS,
     leave,
     refuse_while_draining,
     with_receipt,
@@ -56,8 +56,8 @@ from gateway.inference.silence import Watch
 from gateway.inference.stream import Pipe
 from gateway.inference.use import begin_use, end_use
 from gateway.inference.wire import (
+    RETRY_AFTER_MS,
     NotRun,
-    NotTaken,
     bearer,
     media_type,
     respond_error,
@@ -96,8 +96,10 @@ async def serve_bare(context: Context, exchange: Exchange) -> None:
         request = _Request(key.account, path, raw, body, asked, retry, route)
         try:
             await _serve(context, request, exchange)
-        except NotTaken:
-            to = bare_elsewhere(context, asked.model, exchange, unix_seconds())
+        except Draining as error:
+            to = ()
+            if error.unclaimed:
+                to = bare_elsewhere(context, asked.model, exchange, unix_seconds())
             if not await forward(context, exchange, raw, to=to):
                 raise
     except ClientGone:

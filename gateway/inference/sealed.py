@@ -10,6 +10,7 @@ from bombyx.errors import (
     AlreadyAnswered,
     BombyxError,
     CommitmentConflict,
+    Draining,
     InProgress,
     MalformedHeader,
     NoCandidate,
@@ -29,7 +30,7 @@ from gateway.inference.silence import Watch
 from gateway.inference.stream import Pipe
 from gateway.inference.use import begin_use, end_use
 from gateway.inference.waiver import claim_of, waive
-from gateway.inference.wire import NotTaken, bearer, respond_error, respond_unforeseen
+from gateway.inference.wire import bearer, not_taken, respond_error, respond_unforeseen
 from gateway.metering.rows import Disposition, StoredKey
 from gateway.processes.forward import forward, sealed_elsewhere
 from gateway.processes.neighbours import Neighbour
@@ -37,7 +38,6 @@ from gateway.routing.route import ROUTE_HEADER, Route, parse_route
 
 SEALED_TYPE = b"application/vnd.bombyx.sealed"
 STREAM_TYPE = b"application/vnd.bombyx.sealed-stream"
-RETRY_AFTER_MS = 1000
 _STREAM_HEADERS = (
     (b"content-type", STREAM_TYPE),
     (b"cache-control", b"no-cache"),
@@ -61,8 +61,8 @@ async def serve_sealed(context: Context, exchange: Exchange) -> None:
             return
         try:
             await _run_or_join(context, head, frames, key=key, exchange=exchange)
-        except NotTaken:
-            to = _elsewhere(context, head, exchange)
+        except Draining as error:
+            to = _elsewhere(context, head, exchange) if error.unclaimed else ()
             if not await forward(context, exchange, body, to=to):
                 raise
     except ClientGone:
@@ -127,9 +127,9 @@ async def with_receipt(context: Context, error: BombyxError) -> BombyxError:
 
 
 def refuse_while_draining(context: Context) -> None:
-    """Raises `NotTaken` once the process takes nothing new."""
+    """Raises `Draining` once the process takes nothing new."""
     if context.draining:
-        raise NotTaken("this gateway is stopping: try again", retry_after_ms=RETRY_AFTER_MS)
+        raise not_taken()
 
 
 async def _serve(context: Context, job: Job, exchange: Exchange) -> None:

@@ -11,7 +11,7 @@ from functools import partial
 from bombyx.errors import BombyxError, NoCandidate, Overloaded, RateLimited
 from gateway.inference.alarms import Alarms
 from gateway.inference.exchange import ClientGone, Exchange
-from gateway.inference.wire import NotTaken
+from gateway.inference.wire import not_taken
 from gateway.routing.fair_queue import Entry, FairQueue, Full
 from gateway.routing.route import Priority
 from gateway.workers.registry import Listed
@@ -79,7 +79,7 @@ class WaitingRoom:
         """A worker whose slot is now held, once it is this request's turn.
 
         `wanted` says whether anybody is left to answer when the client of `exchange` hangs up.
-        Raises `RateLimited`, `Overloaded`, `NoCandidate`, `NotTaken` or `ClientGone`.
+        Raises `RateLimited`, `Overloaded`, `NoCandidate`, `Draining` or `ClientGone`.
         """
         self._check_room(account)
         waiter = Waiter(listed)
@@ -119,7 +119,7 @@ class WaitingRoom:
         """Once a second: nobody waits for what cannot come."""
         for entry in self._queue.entries():
             if draining:
-                self._refuse(entry, NotTaken("this gateway is stopping", retry_after_ms=1000))
+                self._refuse(entry, not_taken())
             elif entry.item.stranded:
                 message = "none of the chosen workers is linked any more"
                 self._refuse(entry, NoCandidate(message))

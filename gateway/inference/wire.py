@@ -10,8 +10,16 @@ from bombyx.link.documents import SignedLost, SignedRefusal
 from gateway.inference.exchange import Exchange, HeaderPairs, header_of
 
 MAX_KEY_BYTES = 256
+RETRY_AFTER_MS = 1000
 
 _log = structlog.get_logger(__name__)
+
+
+def not_taken() -> Draining:
+    """What ends a request that came, or waited, while this process stops: nothing is claimed."""
+    error = Draining("this gateway is stopping: try again", retry_after_ms=RETRY_AFTER_MS)
+    error.unclaimed = True
+    return error
 
 
 def media_type(headers: HeaderPairs) -> bytes:
@@ -82,10 +90,6 @@ def respond_unforeseen(exchange: Exchange, error: Exception) -> None:
     _log.error("unforeseen", kind=type(error).__name__, request_id=exchange.request_id.decode())
     if not exchange.begun:
         respond_error(exchange, BombyxError("something went wrong here; it was logged"))
-
-
-class NotTaken(Draining):
-    """Raised while this process stops, before it claimed a request: another one may take it."""
 
 
 class NotRun(RequestError):

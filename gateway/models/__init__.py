@@ -14,16 +14,18 @@ from gateway.models.metering import (
     receipt,
     usage_day,
 )
-from gateway.models.workers import collateral, keyset, offer, sanction
+from gateway.models.workers import archived, collateral, decision, keyset, offer, sanction
 
 __all__ = [
     "account",
     "allowance",
     "api_key",
+    "archived",
     "attempt",
     "audit_log",
     "claim",
     "collateral",
+    "decision",
     "idempotency",
     "key_limit",
     "keyset",

@@ -4,7 +4,7 @@ Documents are kept in canonical form, as signed. Archived keysets count when a l
 judged (SPEC 6.1), so nothing here is deleted while a claim may still name it.
 """
 
-from sqlalchemy import Column, Index, LargeBinary, PrimaryKeyConstraint, Table, Text
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, PrimaryKeyConstraint, Table, Text
 
 from gateway.models.metadata import Milliseconds, metadata, one_of
 
@@ -26,6 +26,30 @@ collateral = Table(
     Column("digest", Text, primary_key=True),
     Column("document", LargeBinary, nullable=False),
 )
+
+decision = Table(
+    "decision",
+    metadata,
+    Column("subject", Text, primary_key=True),
+    Column("worker", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("policy", Text, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    Index(None, "worker"),
+)
+"""Why workers were listed (SPEC 17.12): the first decision about the same documents; unix seconds.
+
+`policy` is the digest of its text; the decision itself names the policy's hash.
+"""
+
+archived = Table(
+    "archived",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("document", LargeBinary, nullable=False),
+)
+"""What decisions were made from and no other table keeps: evidence, policies, vendors' documents.
+"""
 
 offer = Table(
     "offer",

@@ -1,19 +1,24 @@
 """What workers have shown, kept for late statements and for audits; never on the hot path."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import UNSET
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bombyx import canonical
+from bombyx.attestation.bundle import Bundle, Decision, subject_of, text_digest
 from bombyx.attestation.collateral import Collateral, collateral_digest
 from bombyx.attestation.evidence import Evidence
 from bombyx.attestation.keyset import Keyset, keyset_digest
 from bombyx.money.offer import Offer, SignedOffer, offer_hash
+from gateway.models.workers import archived as archived_table
 from gateway.models.workers import collateral as collateral_table
+from gateway.models.workers import decision as decision_table
 from gateway.models.workers import keyset as keyset_table
 from gateway.models.workers import offer as offer_table
 
@@ -65,6 +70,57 @@ class Archive:
                     .values(last_seen=now_ms)
                 )
 
+    async def keep_decision(self, bundle: Bundle) -> None:
+        """Store why a worker of the archive was listed; the first decision of its kind is kept."""
+        decision = bundle.decision
+        subject = subject_of(decision)
+        if await self._get(decision_table, "subject", subject) is not None:
+            return
+        policy = bundle.policy.encode()
+        contents = {decision.evidence: canonical.encode(bundle.evidence)}
+        contents[hashlib.sha256(policy).hexdigest()] = policy
+        contents |= {text_digest(text): text.encode() for text in bundle.vendor.values()}
+        for digest, document in contents.items():
+            await self._put(archived_table, {"digest": digest, "document": document})
+        # Last: whoever finds it finds all that it names.
+        await self._put(
+            decision_table,
+            {
+                "subject": subject,
+                "worker": decision.worker,
+                "at": decision.at,
+                "policy": hashlib.sha256(policy).hexdigest(),
+                "document": canonical.encode(decision),
+            },
+        )
+
+    async def bundle(self, worker: str, *, at: int | None = None) -> Bundle | None:
+        """The latest decision about a worker, or that by unix second `at`, with its documents."""
+        columns = decision_table.c
+        query = select(columns.document, columns.policy).where(columns.worker == worker)
+        if at is not None:
+            query = query.where(columns.at <= at)
+        async with self.engine.connect() as connection:
+            row = (await connection.execute(query.order_by(columns.at.desc()).limit(1))).first()
+        if row is None:
+            return None
+        decision = canonical.decode(bytes(row[0]), Decision)
+        contents = [row[1], decision.evidence, *(one.digest for one in decision.vendor)]
+        policy, evidence, *vendor = [await self._archived(digest) for digest in contents]
+        named = decision.collateral if isinstance(decision.collateral, str) else ""
+        collateral = await self._get(collateral_table, "digest", named)
+        return Bundle(
+            v="bombyx-bundle/1",
+            decision=decision,
+            keyset=canonical.decode(await self._keyset(worker), Keyset),
+            evidence=canonical.decode(evidence, Evidence),
+            policy=policy.decode(),
+            vendor={
+                one.name: text.decode() for one, text in zip(decision.vendor, vendor, strict=True)
+            },
+            collateral=UNSET if collateral is None else canonical.decode(collateral, Collateral),
+        )
+
     async def keep_offer(self, signed: SignedOffer) -> None:
         """Store a verified offer."""
         row = {
@@ -93,10 +149,38 @@ class Archive:
             row = (await connection.execute(query)).first()
         return Shown(*row) if row is not None else None
 
+    async def documents(self, worker: str) -> tuple[Keyset, Evidence, Collateral | None] | None:
+        """The same, read."""
+        shown = await self.shown(worker)
+        if shown is None:
+            return None
+        raw = await self._get(collateral_table, "digest", shown.collateral)
+        return (
+            canonical.decode(shown.keyset, Keyset),
+            canonical.decode(shown.evidence, Evidence),
+            canonical.decode(raw, Collateral) if raw is not None else None,
+        )
+
+    async def signed_offer(self, named: str) -> SignedOffer | None:
+        """An offer seen before, with its signature."""
+        columns = offer_table.c
+        query = select(columns.document, columns.signature).where(columns.hash == named)
+        async with self.engine.connect() as connection:
+            row = (await connection.execute(query)).first()
+        if row is None:
+            return None
+        return SignedOffer(offer=canonical.decode(bytes(row[0]), Offer), signature=row[1])
+
     async def offer(self, named: str) -> Offer | None:
         """An offer seen before."""
         found = await self._get(offer_table, "hash", named)
         return canonical.decode(found, Offer) if found is not None else None
+
+    async def _archived(self, digest: str) -> bytes:
+        return await self._get(archived_table, "digest", digest) or b""
+
+    async def _keyset(self, worker: str) -> bytes:
+        return await self._get(keyset_table, "worker", worker) or b""
 
     async def _put(self, table: Any, row: Mapping[str, object]) -> bool:
         """Insert by content; False when it was there."""

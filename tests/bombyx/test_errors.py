@@ -7,6 +7,7 @@ import pytest
 
 import bombyx
 import gateway
+import ton
 import worker
 from bombyx import errors
 from bombyx.errors import BombyxError, EvidenceRefused, InsufficientQuota, WorkerRefused
@@ -14,7 +15,7 @@ from bombyx.errors import BombyxError, EvidenceRefused, InsufficientQuota, Worke
 
 def import_everything() -> None:
     """Some errors live beside what raises them; the tree is whole only with all modules."""
-    for package in (bombyx, gateway, worker):
+    for package in (bombyx, gateway, ton, worker):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not module.name.endswith(("__main__", "llamacpp_child")):
                 import_module(module.name)

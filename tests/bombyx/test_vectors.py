@@ -23,7 +23,7 @@ from tests.vectors import make_vectors
 from tests.vectors.negative import refusal
 
 STORED = make_vectors.load()
-SECTIONS = ["documents", "request", "response", "receipts", "link", "negative"]
+SECTIONS = ["documents", "request", "response", "receipts", "link", "channel", "negative"]
 NEGATIVE = STORED["negative"]["cases"]
 
 

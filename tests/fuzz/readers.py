@@ -65,6 +65,13 @@ from bombyx.link.hello import (
 from bombyx.link.mux import Mux
 from bombyx.link.open import parse_open
 from bombyx.money.batch import Batch, root
+from bombyx.money.channel.terms import (
+    Voucher,
+    check_new_channel,
+    check_offered,
+    check_refusal,
+    decode_terms,
+)
 from bombyx.money.offer import SignedOffer, verify_offer
 from bombyx.money.receipt import Receipt, verify_receipt
 from bombyx.money.statement import Statement, check_arithmetic
@@ -73,6 +80,7 @@ from bombyx.signing import Kind, verify
 from gateway.metering.ticket import TicketBox
 from tests import factories
 from tests.factories import GATEWAY, NOW, PAYER, hex_of, seed, worker
+from tests.vectors.channel_vectors import CHANNEL
 
 Read = Callable[[bytes], object]
 
@@ -291,6 +299,17 @@ def _ticket(data: bytes) -> None:
     TicketBox(seed("cluster")).open(data.decode("utf-8", "replace"))
 
 
+def _voucher(data: bytes) -> None:
+    check_offered(canonical.decode(data, Voucher), CHANNEL)
+
+
+def _payment_terms(data: bytes) -> None:
+    terms = decode_terms(data)
+    known = frozenset({CHANNEL.config.gateway_key})
+    check_new_channel(terms, network=CHANNEL.network, gateways=known, max_deposit=10**9)
+    check_refusal(terms, CHANNEL, cost=300)
+
+
 def _public_key(data: bytes) -> None:
     decode_public_key(data.decode("utf-8", "replace"))
 
@@ -350,5 +369,7 @@ _ALL = (
     Reader("worker_error", _error_object),
     Reader("problem", _problem),
     Reader("settings", _settings),
+    Reader("voucher", _voucher),
+    Reader("payment_terms", _payment_terms),
 )
 READERS = {reader.name: reader for reader in _ALL}

@@ -118,6 +118,8 @@ def seeds() -> dict[str, tuple[bytes, ...]]:
         "worker_error": (b'{"error":{"message":"m","code":"c"}}', b'{"message":"m"}'),
         "problem": (_PROBLEM, _refused(documents["refusal"])),
         "settings": _SETTINGS,
+        "voucher": tuple(one["document"].encode() for one in good["channel"]["vouchers"]),
+        "payment_terms": tuple(one.encode() for one in good["channel"]["terms"].values()),
         "ticket": (_ticket(),),
         **{
             name: (documents[name],)

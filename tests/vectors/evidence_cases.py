@@ -15,6 +15,7 @@ import msgspec
 from cryptography.hazmat.primitives import serialization
 
 from bombyx.attestation.collateral import Collateral
+from bombyx.attestation.policy_names import TCB_STATUSES
 from tests.bombyx.attestation.test_verify import FAULTS, FOREIGN, FOREIGN_ROOT, quote_under
 from tests.bombyx.attestation.world import (
     COLLATERAL,
@@ -93,6 +94,15 @@ def enclave(**fields: Any) -> Offer:
     return edited("qe_identity", lambda document: document.update(fields))
 
 
+def enclave_of(status: str) -> Offer:
+    """The vendor's word on the quoting enclave's patch level alone."""
+
+    def edit(document: dict[str, Any]) -> None:
+        document["tcbLevels"][0]["tcbStatus"] = status
+
+    return edited("qe_identity", edit)
+
+
 def raw_offer(quote: bytes, collateral: Collateral = COLLATERAL) -> Offer:
     """Any bytes as the quote."""
     return Offer(KEYSET, evidence_of(quote, collateral), collateral)
@@ -159,6 +169,8 @@ def _lists() -> Iterator[tuple[str, Offer]]:
 def _vendor() -> Iterator[tuple[str, Offer]]:
     zeros = ["00" * 48, "00" * 8]
     yield "the FMSPC in lower case", tcb(fmspc="5353494d0001")
+    yield "TCB info of another certification enclave", tcb(pceId="0001")
+    yield "TCB info of no certification enclave", tcb(pceId="")
     yield "TCB info of SGX", tcb(id="SGX")
     yield "TCB info of version 2", tcb(version=2)
     yield "TCB info without levels", tcb(tcbLevels=[])
@@ -208,6 +220,8 @@ def _vendor() -> Iterator[tuple[str, Offer]]:
                     "tcbStatus": "UpToDate"}]
     )  # fmt: skip
     yield "an enclave without levels", enclave(tcbLevels=[])
+    for status in (*TCB_STATUSES, "Revoked", "TDRelaunchAdvised", "Splendid"):
+        yield f"an enclave of the status {status}", enclave_of(status)
 
 
 def _authorities() -> Iterator[tuple[str, Offer]]:

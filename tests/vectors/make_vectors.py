@@ -35,7 +35,7 @@ from bombyx.money.statement import statement_hash
 from bombyx.signing import Kind
 from tests import factories
 from tests.factories import BODY, GATEWAY, NOW, PAYER, hex_of, seed, worker
-from tests.vectors import link_vectors, negative, reference_hpke
+from tests.vectors import channel_vectors, link_vectors, negative, reference_hpke
 
 FOLDER = Path(__file__).parent
 WORKERS = [worker("a"), worker("b")]
@@ -238,6 +238,7 @@ def build() -> dict[str, Section]:
         "response": response(),
         "receipts": receipts(),
         "link": link(),
+        "channel": channel_vectors.section(),
     }
     return {**positive, "negative": negative.cases(positive)}
 

@@ -21,6 +21,7 @@ from worker.attest.port import Gpus, Quoter, no_gpus
 from worker.attest.simulated import SimulatedQuoter
 from worker.attest.simulated_root import load_or_create_root, root_sha256
 from worker.attest.vtpm import SOFTWARE_TPMS, VtpmQuoter, find_manufacturer
+from worker.link.ratls import connectors
 from worker.settings import WorkerSettings
 
 AUTO = "auto"
@@ -57,22 +58,35 @@ class _Places:
     folder: Path
     clock: Callable[[], int]
     gpus: Gpus
+    given: CollateralSource | None
+    image: bytes
 
     def source(self) -> CollateralSource:
         one = self.settings
+        if self.given is not None:
+            return self.given
         if one.collateral is not None:
             return CollateralFile(one.collateral)
-        return GatewayCollateral(one.gateway)
+        return GatewayCollateral(one.gateway, connectors(one.gateway_policy, clock=self.clock))
 
 
 def choose_machine(
-    settings: WorkerSettings, folder: Path, *, clock: Callable[[], int], gpus: Gpus = no_gpus
+    settings: WorkerSettings,
+    folder: Path,
+    *,
+    clock: Callable[[], int],
+    gpus: Gpus = no_gpus,
+    source: CollateralSource | None = None,
+    image: bytes | None = None,
 ) -> Machine:
     """The machine's quoter; `folder` keeps a simulated root, `clock` gives unix seconds.
 
+    `source` stands in for the collateral that the settings name, `image` (48 bytes) for the worker
+    that a simulated machine claims to run.
     Raises `SetupError` where the platform that was named is not there.
     """
-    places = _Places(settings, folder, clock, gpus)
+    image = image or image_measurement(version("bombyx"))
+    places = _Places(settings, folder, clock, gpus, source, image)
     platform = settings.platform
     if platform == SIMULATED:
         return _simulated(places, "settings name it")
@@ -135,7 +149,7 @@ def _vtpm(places: _Places) -> Machine:
 def _simulated(places: _Places, why: str) -> Machine:
     root_file = places.settings.simulated_root or places.folder / ROOT_FILE
     root = load_or_create_root(root_file, now=places.clock())
-    image = image_measurement(version("bombyx"))
+    image = places.image
     quoter = SimulatedQuoter(root, image=image, clock=places.clock)
     names = (image.hex(), root_sha256(root))
     return Machine(quoter, f"{why}; simulated evidence protects nothing", simulated=names)

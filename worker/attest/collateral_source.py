@@ -22,6 +22,7 @@ from bombyx.attestation.vendor import (
 )
 from bombyx.errors import AttestationError, NotCanonical, SetupError
 from worker.link.address import proxy_for
+from worker.link.ratls import OpenConnector, plain_connector
 
 COLLATERAL_PATH = "/v1/confidential/collateral/"
 ANSWER_SECONDS = 45.0
@@ -81,7 +82,10 @@ def _read(path: Path) -> VendorFile:
 class GatewayCollateral:
     """The gateways that a worker serves, asked one after the other."""
 
-    def __init__(self, gateways: Sequence[str]) -> None:
+    def __init__(
+        self, gateways: Sequence[str], open_connector: OpenConnector = plain_connector
+    ) -> None:
+        self._open_connector = open_connector
         self._urls = [_http_url(gateway) for gateway in gateways]
 
     async def find(self, name: str) -> VendorDocument:
@@ -89,7 +93,9 @@ class GatewayCollateral:
         reasons = []
         timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS, connect=10.0)
         async with aiohttp.ClientSession(
-            timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()
+            connector=self._open_connector(),
+            timeout=timeout,
+            cookie_jar=aiohttp.DummyCookieJar(),
         ) as http:
             for url in self._urls:
                 try:

@@ -9,16 +9,25 @@ from bombyx.link.frames import LinkType
 from worker.identity import Generation
 from worker.link.connection import Connection
 from worker.link.fleet import Fleet
+from worker.link.ratls import OpenConnector, plain_connector
 from worker.link.tether import Office, Tether
 
 
 class Dialer:
     """Starts fleets, tells all of their links things, closes them."""
 
-    def __init__(self, gateways: Sequence[str], office: Office, *, grace_seconds: float) -> None:
+    def __init__(
+        self,
+        gateways: Sequence[str],
+        office: Office,
+        *,
+        grace_seconds: float,
+        open_connector: OpenConnector = plain_connector,
+    ) -> None:
         self._gateways = list(dict.fromkeys(gateways))
         self._office = office
         self._grace_seconds = grace_seconds
+        self._open_connector = open_connector
         self._session: aiohttp.ClientSession | None = None
         self._fleets: dict[Fleet, asyncio.Task[None]] = {}
 
@@ -26,8 +35,7 @@ class Dialer:
         """Dial every gateway with this keyset."""
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=10.0)
-            connector = aiohttp.TCPConnector(limit=0)
-            self._session = aiohttp.ClientSession(timeout=timeout, connector=connector)
+            self._session = aiohttp.ClientSession(timeout=timeout, connector=self._open_connector())
         for gateway in self._gateways:
             fleet = Fleet(gateway, generation, self._office, grace_seconds=self._grace_seconds)
             self._fleets[fleet] = asyncio.create_task(fleet.run(self._session))

@@ -11,6 +11,7 @@ import structlog
 from bombyx.errors import LinkError
 from bombyx.link.processes import LiveProcess, choose_processes
 from worker.identity import Generation
+from worker.link.ratls import reason_of
 from worker.link.roster import Roster
 from worker.link.tether import Office, Tether
 
@@ -55,7 +56,7 @@ class Fleet:
             try:
                 self._follow(await self._roster.read(session), session)
             except (LinkError, aiohttp.ClientError, OSError, TimeoutError) as error:
-                reason = error.message if isinstance(error, LinkError) else type(error).__name__
+                reason = reason_of(error)
                 _log.warning("list_failed", gateway=self._gateway, reason=reason)
             if self._tethers and all(task.done() for _, task in self._tethers.values()):
                 return

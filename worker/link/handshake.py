@@ -47,6 +47,8 @@ class SentAway(LinkError):
 class Misled(LinkError):
     """Raised when the link came to another process than the URL names; `right` may be its URL."""
 
+    code = "link_elsewhere"
+
     def __init__(self, right: str) -> None:
         super().__init__("the gateway says that this link belongs elsewhere")
         self.right = right

@@ -23,6 +23,7 @@ from worker.ledger.journal import Journal
 from worker.link.address import is_weaker, proxy_for
 from worker.link.connection import Connection, Serve, TakeAck, TakeSession
 from worker.link.handshake import Handshake, Met, Misled, SentAway
+from worker.link.ratls import check_gateway, reason_of
 from worker.sessions import Sessions
 
 FIRST_BACKOFF_SECONDS = 0.25
@@ -84,7 +85,7 @@ class Tether:
             except Misled as error:
                 self._follow(error.right)
             except (LinkError, aiohttp.ClientError, OSError, TimeoutError) as error:
-                reason = error.message if isinstance(error, LinkError) else type(error).__name__
+                reason = reason_of(error)
                 _log.warning("link_failed", url=self.url, reason=reason)
             except Exception as error:  # noqa: BLE001 - a bug on one link must not end the others
                 _log.error("link_failed", url=self.url, kind=type(error).__name__)
@@ -129,6 +130,7 @@ class Tether:
             met = await Handshake(socket, mux).meet(
                 self.url, boot=self._office.boot, generation=self.generation, now=now
             )
+            check_gateway(socket, met.gateway)
         except BaseException:
             await socket.close()
             raise

@@ -19,3 +19,8 @@ TCB_OIDS: Final = {
     "fmc": _AMD + "3.9",
 }
 Endorsement = Certificate
+
+
+def key_kind(endorsement: Endorsement) -> str:
+    """`vcek` or `vlek`: a key of a chip, or of a cloud."""
+    return endorsement.name.removeprefix("SEV-").lower()

@@ -4,7 +4,7 @@ Pure: AMD's authorities are built in, the clock is an argument, and nothing is f
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bombyx.attestation.checklist import Checklist
@@ -13,19 +13,29 @@ from bombyx.attestation.nonce import check_report_data
 from bombyx.attestation.platform_rules import SnpPolicy
 from bombyx.attestation.snp import checks
 from bombyx.attestation.snp.chain import authenticate, authority_serial, check_revocation
-from bombyx.attestation.snp.endorsement import Endorsement
+from bombyx.attestation.snp.endorsement import Endorsement, key_kind
 from bombyx.attestation.snp.product import PRODUCTS, Product
 from bombyx.attestation.snp.report import SnpReport, parse_report
+from bombyx.attestation.vendor import authority_name
 from bombyx.errors import RevocationUnknown
 
 
 @dataclass(frozen=True, slots=True)
 class SnpEvidence:
-    """A report, the certificates shown with it (DER, any order), and AMD's revocation list."""
+    """A report, the certificates shown with it (DER, any order), and AMD's revocation list.
+
+    `lists` holds such lists by the name of their document (SPEC 17.10), for who does not know yet
+    which authority the key has.
+    """
 
     report: bytes
     certificates: tuple[bytes, ...]
     crl: bytes | None = None
+    lists: Mapping[str, bytes] = field(default_factory=dict)
+
+    def list_of(self, product: str, kind: str) -> bytes | None:
+        """The revocation list above keys of a kind (`vcek`, `vlek`), if it is at hand."""
+        return self.crl or self.lists.get(authority_name(product, kind))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +95,8 @@ def _revocation(
 ) -> int:
     """Unix seconds until which the argument holds."""
     asked = authority_serial(endorsement, product)
-    until = check_revocation(evidence.crl, product, asked=asked, now=now)
+    crl = evidence.list_of(product.name, key_kind(endorsement))
+    until = check_revocation(crl, product, asked=asked, now=now)
     end = int(endorsement.not_after.timestamp())
     if until is not None:
         checklist.holds(Factor.VENDOR_COLLATERAL, "AMD's revocation list, signed and current")
@@ -101,7 +112,7 @@ def _claims(report: SnpReport, product: Product, endorsement: Endorsement) -> di
         "platform": "sev-snp",
         "generation": product.name,
         "version": report.version,
-        "signing_key": endorsement.name.removeprefix("SEV-").lower(),
+        "signing_key": key_kind(endorsement),
         "measurement": report.measurement.hex(),
         "report_data": report.report_data.hex(),
         "host_data": report.host_data.hex(),

@@ -1,5 +1,6 @@
 """AMD processors that do not exist: authorities of our own, and reports of any content."""
 
+import base64
 import struct
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from bombyx.attestation.snp.endorsement import HW_ID, TCB_OIDS
 from bombyx.attestation.snp.product import PRODUCTS, Product
+from bombyx.attestation.vendor import AmdAuthority
 
 NOW = 1_800_000_000
 CPUS = {"milan": (0x19, 0x01), "genoa": (0x19, 0x11), "turin": (0x1A, 0x02)}
@@ -155,3 +157,8 @@ def crl(generation: str, serials: list[int], *, at: int = NOW, signer: str = "ar
         )
     made = builder.sign(rsa_key(f"{signer} {generation}"), hashes.SHA384(), rsa_padding=_PSS)
     return made.public_bytes(Encoding.DER)
+
+
+def authority(crl: bytes) -> AmdAuthority:
+    """A revocation list as the document that a gateway serves."""
+    return AmdAuthority(chain="not read", crl=base64.b64encode(crl).decode())

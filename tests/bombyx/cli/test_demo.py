@@ -38,7 +38,8 @@ def test_the_demo_proves_what_it_shows(tmp_path: Path, capsys: pytest.CaptureFix
     assert out.count("\n") == 1
     document = json.loads(out)
     assert list(document) == [
-        "tier", "model", "answer", "verification", "usage", "receipt", "receipt_file", "ledger",
+        "tier", "model", "answer", "verification", "hardware", "usage", "receipt", "receipt_file",
+        "ledger",
     ]  # fmt: skip
     assert (document["tier"], document["model"]) == ("sealed", "scripted")
     assert document["answer"]
@@ -47,6 +48,8 @@ def test_the_demo_proves_what_it_shows(tmp_path: Path, capsys: pytest.CaptureFix
     assert "fail" not in results.values()
     unknown = {name for name, result in results.items() if result == "unknown"}
     assert unknown == set(SIMULATED_UNKNOWN)
+    assert document["hardware"].startswith("platform_allowed: the policy does not name")
+    assert f"refuses it: {document['hardware']}" in told
     statement = document["receipt"]["statement"]
     assert document["usage"]["completion_tokens"] == statement["tokens"]["completion"]
     amounts = [int(entry["amount_nano"]) for entry in document["ledger"]]

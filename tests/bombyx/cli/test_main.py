@@ -163,7 +163,7 @@ def test_the_version_is_the_distributions(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_completion_offers_commands_and_their_subcommands() -> None:
-    assert complete("bombyx conf", 1) == ["config"]
+    assert complete("bombyx confi", 1) == ["config"]
     assert complete("bombyx config sh", 2) == ["show"]
 
 

@@ -86,22 +86,26 @@ export const collateral = object({
 /** DCAP collateral: chains in PEM, lists in hex DER, signed JSON verbatim, signatures r||s. */
 export type Collateral = Infer<typeof collateral>;
 
-const entry = object({
-  keyset,
-  evidence,
-  offers: array(signedOffer, { max: 256 }),
-});
-/** One worker, relayed verbatim. */
+const vendorName = string(null, { max: 400 });
+const entry = object(
+  { keyset, evidence, offers: array(signedOffer, { max: 256 }) },
+  { vendor: array(vendorName, { max: 17 }) },
+);
+/** One worker, relayed verbatim; `vendor` names documents that bear on its evidence. */
 export type Entry = Infer<typeof entry>;
 
-export const directory = object({
-  gateway: hex32,
-  fee_bps: count,
-  default_max_output_tokens: count,
-  deadline_s: count,
-  now: count,
-  workers: array(entry, { max: 10_000 }),
-  collateral: mapOf(collateral),
-});
+export const directory = object(
+  {
+    gateway: hex32,
+    fee_bps: count,
+    default_max_output_tokens: count,
+    deadline_s: count,
+    now: count,
+    workers: array(entry, { max: 10_000 }),
+    collateral: mapOf(collateral),
+  },
+  // Nothing that this client verifies is judged by them: machines that want them are refused.
+  { vendor: mapOf(string(null, { max: 2 * 2 ** 20 })) },
+);
 /** What a gateway tells of who serves a model. It vouches for nothing. */
 export type Directory = Infer<typeof directory>;

@@ -1,0 +1,1 @@
+"""TLS certificates that carry evidence for their own key (SPEC 17.11)."""
