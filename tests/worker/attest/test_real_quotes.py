@@ -30,6 +30,7 @@ COLLATERAL = Collateral(**json.loads(tee("tdx/tdx_quote_outdated_collateral.json
 MILAN = tee("snp/milan_report.bin")
 VCEK = tee("snp/milan_vcek.der")
 SNP_NOW = 1_780_272_000
+UNKNOWN = uuid.UUID(int=7)
 
 
 def milan_v3() -> bytes:
@@ -62,7 +63,7 @@ def table(entries: dict[str, bytes], *, end: bool = True) -> bytes:
     at = 24 * (len(entries) + end)
     head, tail = b"", b""
     for kind, der in entries.items():
-        head += struct.pack("<16sII", guids.get(kind, uuid.uuid4().bytes), at + len(tail), len(der))
+        head += struct.pack("<16sII", guids.get(kind, UNKNOWN.bytes), at + len(tail), len(der))
         tail += der
     return head + bytes(24 * end) + tail
 
@@ -172,6 +173,7 @@ async def test_a_report_that_breaks_off_is_told() -> None:
         (b"\1" * 20, "breaks off"),
         (table({"vcek": VCEK})[:24] * 2 + bytes(24) + VCEK * 2, "twice"),
     ],
+    ids=["beyond", "endless", "cut", "short", "twice"],
 )
 def test_a_table_that_is_none_is_told(blob: bytes, why: str) -> None:
     with pytest.raises(AttestationError, match=why):
