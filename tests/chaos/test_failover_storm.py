@@ -7,8 +7,9 @@ import pytest
 
 from tests.chaos.failover import FailoverPlan, failover_storm
 
+# How many stream at once is the machine's doing; the long storm asks for fifty.
 PLAN = FailoverPlan(
-    seconds=15, streams=20, clients=28, room=17, longest=60, duration=12, grace=2, pause=(0.5, 2.5)
+    seconds=15, streams=8, clients=28, room=17, longest=60, duration=12, grace=2, pause=(0.5, 2.5)
 )
 
 
