@@ -21,7 +21,7 @@ from bombyx.attestation.raw_files import (
     MAX_EVIDENCE_BYTES,
 )
 from bombyx.cli.output import JsonOption, Output
-from bombyx.cli.verify import CONTROL, MARKS
+from bombyx.cli.steps import step_line
 from bombyx.client.opening import MAX_POLICY_BYTES
 from bombyx.errors import PolicyError, SetupError, envelope
 
@@ -143,9 +143,5 @@ def _document(verdict: Verdict) -> dict[str, Any]:
 def _table(kind: str, verdict: Verdict) -> str:
     result = "accepted" if verdict.refusal is None else f"REFUSED ({verdict.refusal.code})"
     lines = [f"{kind} evidence: {result}"]
-    # Details can quote what a stranger wrote: no escape sequence reaches the terminal.
-    lines += [
-        f"  {MARKS[one.result]} {one.name:<27} {CONTROL.sub('?', one.detail)}"
-        for one in verdict.findings
-    ]
+    lines += [step_line(one) for one in verdict.findings]
     return "\n".join(lines)

@@ -3,7 +3,6 @@
 Asks a gateway, or, with `--bundle`, takes a decision that was made before and checks it again.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ from bombyx.attestation.steps import STEPS, StepName
 from bombyx.attestation.verify import Examination
 from bombyx.cli.bundle import check_bundle, describe_bundle, refusal_of, save_bundle
 from bombyx.cli.output import JsonOption, Output
+from bombyx.cli.steps import printable, step_line
 from bombyx.cli.verify_gateway import show_gateway
 from bombyx.client import opening
 from bombyx.client.directory import collateral_of, parse_directory, vendor_of
@@ -38,8 +38,6 @@ _OK = 200
 _TIMEOUT_SECONDS = 30.0
 MODELS_PATH = "/v1/models"
 MAX_MODELS = 256
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-MARKS = {"pass": "ok  ", "fail": "FAIL", "unknown": "?   "}
 
 
 def verify(  # noqa: PLR0913  (options of a command)
@@ -163,8 +161,8 @@ def _require_one(model: str, found: Iterable[_Examined]) -> None:
     """Some worker of the model passes; raises `NoVerifiedWorker` with the reason of the first."""
     refusals = [one.outcome.refusal for one in found]
     if all(refusal is not None for refusal in refusals):
-        why = "".join(f": {CONTROL.sub('?', one.detail)}" for one in refusals[:1] if one)
-        raise NoVerifiedWorker(f"no worker of {CONTROL.sub('?', model)} passes the policy{why}")
+        why = "".join(f": {printable(one.detail)}" for one in refusals[:1] if one)
+        raise NoVerifiedWorker(f"no worker of {printable(model)} passes the policy{why}")
 
 
 def _recheck(path: Path, policy: Path | None, output: Output) -> None:
@@ -220,7 +218,5 @@ def _shown(worker: str, platform: str, found: Examination) -> str:
     verdict = "may be sealed to" if found.refusal is None else "REFUSED"
     lines = [f"worker {worker} ({platform}): {verdict}"]
     for step in found.steps:
-        # Details can quote what a stranger sent: no escape sequence reaches the terminal.
-        detail = CONTROL.sub("?", step.detail)
-        lines += [f"  {MARKS[step.result]} {step.name:<27} {detail}", f"       {STEPS[step.name]}"]
+        lines += [step_line(step), f"       {STEPS[step.name]}"]
     return "\n".join(lines)

@@ -3,7 +3,6 @@
 Shakes hands and hangs up: nothing is asked of the gateway, so no key is needed.
 """
 
-import re
 import socket
 import ssl
 from dataclasses import dataclass
@@ -14,14 +13,13 @@ from bombyx.attestation.policy import Policy
 from bombyx.attestation.ratls.steps import GATEWAY_STEPS
 from bombyx.attestation.ratls.verify import GatewayExamination, Presented, examine_gateway
 from bombyx.cli.output import Output
+from bombyx.cli.steps import step_line
 from bombyx.client.opening import unix_seconds
 from bombyx.client.ratls.context import EvidenceError, gateway_context
 from bombyx.errors import GatewayRefused, GatewayUnreachable, SetupError
 
 TIMEOUT_SECONDS = 30.0
 _HTTPS_PORT = 443
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-MARKS = {"pass": "ok  ", "fail": "FAIL", "unknown": "?   "}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +61,7 @@ class GatewayCheck:
         name = self.found.gateway or self.origin
         lines = [f"gateway {name} ({self.found.platform or 'no evidence'}): {verdict}"]
         for one in self.found.findings:
-            # Details can quote what a stranger sent: no escape sequence reaches the terminal.
-            detail = CONTROL.sub("?", one.detail)
-            lines += [f"  {MARKS[one.result]} {one.name:<27} {detail}"]
-            lines += [f"       {GATEWAY_STEPS[one.name]}"]
+            lines += [step_line(one), f"       {GATEWAY_STEPS[one.name]}"]
         return "\n".join(lines)
 
 

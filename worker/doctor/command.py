@@ -12,6 +12,7 @@ from bombyx.errors import SetupError
 from bombyx.settings import load_settings, state_directory
 from worker.clock import now_ms
 from worker.doctor.check import Check, Result, is_well
+from worker.doctor.fitting import check_fit
 from worker.doctor.hardware import (
     Found,
     check_confidential,
@@ -83,6 +84,7 @@ def examine(settings: WorkerSettings, folder: Path, *, hardware: bool) -> Iterat
     yield check_confidential(found, required=hardware)
     yield check_devtools(found, required=hardware)
     yield check_ready(found)
+    yield check_fit(found, settings.model_path, gpus=settings.gpus, context=settings.context)
     yield check_tee(tee_devices(), required=hardware)
 
 

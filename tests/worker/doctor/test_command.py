@@ -54,7 +54,7 @@ def test_a_machine_without_gpus_is_well_unless_hardware_is_wanted(tmp_path: Path
     assert (code, checks["driver"]["result"]) == (0, "unknown")
     assert list(checks) == [
         "python", "disk", "memory", "time", "gateway", "engine", "model", "driver", "gpus",
-        "gpu-cc", "gpu-devtools", "gpu-ready", "tee",
+        "gpu-cc", "gpu-devtools", "gpu-ready", "model-fits", "tee",
     ]  # fmt: skip
     code, checks = doctor(tmp_path, "--engine", "scripted", "--hardware")
     assert (code, checks["driver"]["result"]) == (1, "fail")

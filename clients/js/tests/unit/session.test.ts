@@ -342,19 +342,6 @@ test("what cannot be sealed is refused here, and nothing of it leaves", async ()
   assert.deepEqual(peer.urls, []);
 });
 
-test("headers that SDKs read go on with a sealed answer, and no others", async () => {
-  const peer = connect(async (request) =>
-    sealedResponse(await answerTo(request), {
-      headers: { "x-ratelimit-remaining-requests": "7", "openai-processing-ms": "12", server: "x" },
-    }),
-  );
-  const { headers } = await ask(peer);
-  assert.equal(headers.get("x-ratelimit-remaining-requests"), "7");
-  assert.equal(headers.get("openai-processing-ms"), "12");
-  assert.equal(headers.get("server"), null);
-  assert.equal(headers.get("x-request-id"), headers.get("x-bombyx-id"));
-});
-
 test("a worker or gateway outside of the policy gets nothing", async () => {
   const foreign = { ...POLICY, gateways: ["cd".repeat(32)] } as typeof POLICY;
   const pinned = connect(honestly, { policy: foreign });
