@@ -90,10 +90,16 @@ class Mux:
         self._enqueue(stream, frame_type, payload)
 
     def discard(self, stream: int) -> None:
-        """Drop what the stream still has queued."""
+        """Drop what the stream still has queued, but for its beginning.
+
+        A reset follows: whoever never saw the stream's `open` would not answer that.
+        """
         queue = self._queues.get(stream)
         if queue:  # cleared, not removed: it has its turn in the round already
+            first = queue[0]
             queue.clear()
+            if first[0] == _OPEN:
+                queue.append(first)
 
     def consumed(self, stream: int, count: int) -> bool:
         """The reader took `count` bytes: give credit back in halves of a window.

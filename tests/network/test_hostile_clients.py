@@ -14,9 +14,12 @@ import pytest
 import pytest_asyncio
 
 from bombyx.link.mux import WINDOW_BYTES
+from bombyx.link.open import Open
 from gateway import connections
 from gateway import http as gateway_http
+from gateway.inference.sealed import leave
 from gateway.metering.rows import Disposition
+from gateway.workers.link import WorkerLink
 from tests.network.harness import MODEL, Network, network
 from tests.network.raw import Streams, connected, head, read_answer, watch_doors
 from tests.network.requests import body, error_of, http, post
@@ -250,6 +253,27 @@ async def test_a_reset_at_any_point_leaves_nothing_behind(strict: Network, at: s
         while strict.context.runs.open_runs() or strict.context.budget._free != free:
             await asyncio.sleep(0.01)
     await strict.settled()
+    assert await strict.context.store.billing_gap() == 0
+
+
+@pytest.mark.spec("6.5-a")
+async def test_a_client_that_leaves_in_the_turn_that_dispatches_holds_no_reserve(
+    strict: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dispatch = WorkerLink.dispatch
+
+    def and_leave(link: WorkerLink, request: Open, frames: bytes, **named: Any) -> None:
+        dispatch(link, request, frames, **named)
+        (run,) = strict.context.runs.open_runs()
+        leave(run)  # before a byte of the request is on the link
+
+    monkeypatch.setattr(WorkerLink, "dispatch", and_leave)
+    content = json.dumps(body("pace: 5\ncount: 200", max_tokens=200)).encode()
+    async with connected(strict) as (_, writer), asyncio.timeout(5):
+        writer.write(head(strict, f"content-length: {len(content)}") + content)
+        while not await strict.context.store.open_claims(0, strict.context.meter.epoch):
+            await asyncio.sleep(0.001)
+        await strict.settled()
     assert await strict.context.store.billing_gap() == 0
 
 

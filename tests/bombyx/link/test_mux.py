@@ -187,6 +187,15 @@ def test_discarded_data_gives_way_to_the_reset() -> None:
     assert len([frame for frame in frames if frame.stream == 2]) == 3
 
 
+def test_a_request_that_is_reset_at_once_is_still_heard_of() -> None:
+    mux = opened(1)
+    mux.send_frame(1, LinkType.OPEN, b"request")
+    mux.send(1, b"sealed")
+    mux.discard(1)
+    mux.send_frame(1, LinkType.RESET, b"")
+    assert [frame.type for frame in drain(mux)] == [LinkType.OPEN, LinkType.RESET]
+
+
 def test_a_reset_stream_has_one_turn_in_the_round() -> None:
     mux = opened(1, 2)
     mux.send(1, bytes(TURN_BYTES))
