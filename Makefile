@@ -70,10 +70,12 @@ fix: tools ## mend what the linter and the formatter can mend by themselves
 	$(BIN)/ruff format .
 	cd $(JS) && npm run --silent fix
 
-test: tools ## run every test in parallel and report what they cover (ARGS="-k name" for some)
-	$(BIN)/python -m pytest -n $(JOBS) --cov --cov-report=term:skip-covered $(ARGS)
+test: tools ## run every test in parallel (ARGS="-k name" for some)
+	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
-coverage: ## after `make test`: hold the pure core to 100 % of its branches, the rest to 90 %
+# Tracing makes everything slower by half: apart from the tests that every change waits for.
+coverage: tools ## run every test once more and hold the core to 100 % of its branches, the rest to 90 %
+	$(BIN)/python -m pytest -n $(JOBS) --cov --cov-report= $(ARGS)
 	$(BIN)/coverage report --skip-covered --fail-under=100 --include='bombyx/*' \
 		--omit='bombyx/attack/*,bombyx/cli/*,bombyx/client/*,bombyx/conformance/*,bombyx/settings/*,bombyx/__*.py'
 	$(BIN)/coverage report --skip-covered --fail-under=90 \
