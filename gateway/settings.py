@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from bombyx.settings import RoleSettings
+from bombyx.settings import HOLDS_PASSWORD, RoleSettings
 
 LINK_PREFIX = "/v1/workers/link/"
 """Workers dial this path with the slot of a process behind it."""
@@ -29,7 +29,7 @@ class GatewaySettings(RoleSettings):
     """Public URL at which workers dial this process; made of host, port and slot when empty.
 
     `{slot}` in it stands for the slot, which several processes need."""
-    database_url: str = ""
+    database_url: Annotated[str, HOLDS_PASSWORD] = ""
     """`sqlite:///path` or `postgresql://…`; a SQLite file in the state folder when empty."""
     policy: Path | None = None
     """Which workers are listed; without it none is."""

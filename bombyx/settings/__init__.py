@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from bombyx.errors import SetupError
 from bombyx.settings.places import find_config, state_directory
-from bombyx.settings.role import Origin, RoleSettings, is_secret
+from bombyx.settings.role import HOLDS_PASSWORD, Origin, RoleSettings, is_secret
 from bombyx.settings.sources import (
     SECTIONS,
     Layer,
@@ -27,6 +27,7 @@ from bombyx.settings.sources import (
 )
 
 __all__ = [
+    "HOLDS_PASSWORD",
     "SECTIONS",
     "Origin",
     "RoleSettings",

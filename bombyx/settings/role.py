@@ -10,11 +10,15 @@ from pydantic import SecretBytes, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+HOLDS_PASSWORD = "holds a password"  # noqa: S105 - the mark, not one
+"""Marks a text that is shown but for the password in it: the address of a database."""
+
 
 class RoleSettings(BaseSettings):
     """The settings of one role: subclass it in the role's package, one field per setting.
 
-    Use `SecretStr` for whatever must not be shown; such a field may also be given as a file.
+    Use `SecretStr` for whatever must not be shown, and mark an address with a password in it by
+    `Annotated[str, HOLDS_PASSWORD]`; such a field may also be given as a file.
     """
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True, validate_default=True)
@@ -45,6 +49,9 @@ class Origin:
 
 
 def is_secret(field: FieldInfo) -> bool:
-    """Whether a field's type hides its value, and so may be given as a file."""
+    """Whether a field holds a secret, wholly or in a part, and so may be given as a file."""
     annotation = field.annotation
-    return any(kind in (SecretStr, SecretBytes) for kind in (annotation, *get_args(annotation)))
+    kinds = (annotation, *get_args(annotation))
+    return HOLDS_PASSWORD in field.metadata or any(
+        kind in (SecretStr, SecretBytes) for kind in kinds
+    )

@@ -1,5 +1,6 @@
 """`/admin/v1`: workers with their evidence, who is drained or blocked, and offers."""
 
+import time
 from typing import Any
 
 import msgspec
@@ -7,12 +8,13 @@ import msgspec
 from bombyx.errors import NotFound
 from gateway.admin.paging import Cursor, Limit, cut, read_cursor
 from gateway.admin.router import router
-from gateway.admin.schemas import (
+from gateway.admin.worker_schemas import (
     EvidenceView,
     Lifted,
     ModelLoad,
     OfferPage,
     OfferView,
+    Reputation,
     SanctionBody,
     SanctionPage,
     SanctionView,
@@ -34,6 +36,7 @@ def _worker(listed: Listed) -> WorkerView:
         payout=listed.payout,
         expires_at=verified.expires_at,
         draining=not listed.link.open_for_requests,
+        reputation=_reputation(listed),
         models={
             model: ModelLoad(
                 running=listed.running(model),
@@ -46,6 +49,21 @@ def _worker(listed: Listed) -> WorkerView:
             StepView(name=step.name.value, result=step.result.value, detail=step.detail)
             for step in verified.steps
         ],
+    )
+
+
+def _reputation(listed: Listed) -> Reputation:
+    standing, now = listed.standing, time.monotonic()
+    return Reputation(
+        success=round(standing.success, 3),
+        answer_s=round(standing.seconds(now), 3),
+        first_token_s=round(standing.ttft, 3),
+        tokens_per_second=round(standing.tokens_per_second, 1),
+        at_once=int(standing.allowance),
+        answered=standing.answered,
+        failed=standing.failed,
+        refused=standing.refused,
+        breaker=standing.state(now).value,
     )
 
 

@@ -25,6 +25,7 @@ OWNER_ONLY = 0o077
 """Files of the gateway (database, keys) are nobody else's to read."""
 SLOT = "{slot}"
 READ_MARGIN_SECONDS = 30
+_NEARBY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - listening everywhere is answering here
 
 gateway = typer.Typer(
     help="Run a gateway: authenticate, route and meter requests that it cannot read.",
@@ -237,7 +238,8 @@ def front_of(settings: GatewaySettings) -> Front:
     if not settings.port:
         raise SetupError("set port: a gateway that takes a free one cannot be named in rules")
     first = settings.link_port if settings.processes > 1 else settings.port
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    host = _NEARBY.get(settings.host, settings.host)
+    host = f"[{host}]" if ":" in host else host
     return Front(
         site=site,
         public=f"{host}:{settings.port}",

@@ -34,6 +34,11 @@ PAUSE_SECONDS = 0.1
 STOPPED_SECONDS = 22.0
 """Longer than a process's row lives and is waited for: its leases are taken while it stands."""
 LEAST_SHARE = 0.7
+LEAST_REACHED = 0.6
+"""Of what is allowed: below it nothing was held against anything. The first and the last minute are
+not whole ones, and what a killed process had on loan is lost for the minute."""
+REFUSED = {"requests": "429", "tokens": "429", "slots": "429", "nano": "429"}
+"""How a key hears that it has reached its limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +51,9 @@ class LimitsPlan:
     rounds: int = 3
     round_seconds: float = 8.0
     requests: int = 900
-    tokens: int = 20_000
+    tokens: int = 6_000
     slots: int = 10
-    nano: int = 400_000
+    nano: int = 150_000
     duration: int = 8
     grace: int = 4
 
@@ -231,8 +236,10 @@ class LimitsStorm:
         for name, used in report.used.items():
             if used > report.allowed[name]:
                 report.broken.append(f"{name}: {used} of {report.allowed[name]}")
-            if not used:
-                report.broken.append(f"{name}: nothing came through")
+            if used < LEAST_REACHED * report.allowed[name]:
+                report.broken.append(f"{name}: only {used} of {report.allowed[name]} came through")
+            if not report.statuses[name].get(REFUSED[name]):
+                report.broken.append(f"{name}: nobody was refused")
         await self._examine()
 
     async def _quiet(self) -> None:

@@ -391,10 +391,18 @@ async def test_usage_is_exported_as_csv_and_json(net: Network, admin: Admin) -> 
 
 
 async def test_workers_show_their_evidence_and_offers(net: Network, admin: Admin) -> None:
+    await net.bare().chat.completions.create(
+        model=MODEL, messages=[{"role": "user", "content": "say: seen"}]
+    )
     workers = await admin.pages("/workers", "workers")
     assert len(workers) == 2
     one = workers[0]
     assert await admin.get(f"/workers/{one['worker']}") == one
+    reputation = one["reputation"]
+    assert reputation["breaker"] == "closed"
+    assert reputation["answered"] + workers[1]["reputation"]["answered"] > 0
+    assert 0 < reputation["success"] <= 1
+    assert reputation["answer_s"] > 0
     shown = await admin.get(f"/workers/{one['worker']}/evidence")
     assert shown["keyset"]["payout"] == one["payout"]
     assert shown["evidence"]["platform"] == "simulated"

@@ -7,6 +7,7 @@ from pydantic import Field, SecretStr
 
 from bombyx.errors import SetupError
 from bombyx.settings import RoleSettings, find_config, load_settings, state_directory
+from gateway.settings import GatewaySettings
 
 
 class Gateway(RoleSettings):
@@ -112,6 +113,13 @@ def test_a_secret_file_that_is_none_refuses(
         (tmp_path / "key").write_bytes(content)
     with pytest.raises(SetupError, match=sentence):
         load(environ={"BOMBYX_GATEWAY_ADMIN_KEY_FILE": str(tmp_path / "key")})
+
+
+def test_an_address_with_a_password_may_be_a_file_too(tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("postgresql://name:hush@db/bombyx\n")
+    environ = {"BOMBYX_GATEWAY_DATABASE_URL_FILE": str(tmp_path / "url")}
+    settings, _ = load_settings(GatewaySettings, "gateway", environ=environ)
+    assert settings.database_url == "postgresql://name:hush@db/bombyx"
 
 
 def test_only_secrets_may_be_files(tmp_path: Path) -> None:

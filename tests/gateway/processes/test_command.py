@@ -81,6 +81,14 @@ def test_each_slot_s_path_leads_to_its_port_and_all_else_to_the_public_one(
     }
 
 
+@pytest.mark.parametrize(("host", "shown"), [("0.0.0.0", "127.0.0.1"), ("::", "[::1]")])
+def test_a_proxy_beside_a_gateway_that_listens_everywhere_asks_it_nearby(
+    host: str, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules = said(capsys, "gateway", "proxy-config", "nginx", *FRONT, "--host", host)["rules"]
+    assert led_by_nginx(str(rules))["/"] == f"{shown}:8080"
+
+
 def led_by_nginx(rules: str) -> dict[str, str]:
     blocks = re.findall(r"location ([=^~]* ?)(\S+) \{\s+proxy_pass http://(\S+);\s+\}", rules)
     exact = {path: to for kind, path, to in blocks if kind == "= "}
