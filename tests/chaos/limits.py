@@ -35,8 +35,8 @@ STOPPED_SECONDS = 22.0
 """Longer than a process's row lives and is waited for: its leases are taken while it stands."""
 LEAST_SHARE = 0.7
 LEAST_REACHED = 0.6
-"""Of what is allowed: below it nothing was held against anything. The first and the last minute are
-not whole ones, and what a killed process had on loan is lost for the minute."""
+"""Of what is allowed in as long as the flood takes: below it nothing was held against anything.
+What a killed process had on loan is lost for the minute."""
 REFUSED = {"requests": "429", "tokens": "429", "slots": "429", "nano": "429"}
 """How a key hears that it has reached its limit."""
 
@@ -232,12 +232,18 @@ class LimitsStorm:
                 "SELECT sum(charge_nano) FROM usage_day WHERE key = :key", keys[3]
             ),
         }
+        share = plan.seconds * 1000 / MINUTE_MS
+        due = report.allowed | {
+            "requests": plan.requests * share,
+            "tokens": plan.tokens * share,
+        }
         report.statuses = {key.name: dict(key.statuses.most_common()) for key in keys}
         for name, used in report.used.items():
             if used > report.allowed[name]:
                 report.broken.append(f"{name}: {used} of {report.allowed[name]}")
-            if used < LEAST_REACHED * report.allowed[name]:
-                report.broken.append(f"{name}: only {used} of {report.allowed[name]} came through")
+            least = int(LEAST_REACHED * due[name])
+            if used < least:
+                report.broken.append(f"{name}: only {used} came through, {least} at least should")
             if not report.statuses[name].get(REFUSED[name]):
                 report.broken.append(f"{name}: nobody was refused")
         await self._examine()
