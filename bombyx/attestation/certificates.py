@@ -27,6 +27,7 @@ class Certificate:
     """One certificate; names, key (SPKI) and `raw` in DER, extensions by their OID."""
 
     name: str
+    serial: int
     subject: bytes
     issuer: bytes
     issuer_name: str
@@ -54,12 +55,13 @@ def parse_certificate(raw: bytes, *, limit: int = MAX_CERTIFICATE_BYTES) -> Cert
     parts = list(der.items(tbs[1]))
     if len(parts) != _TBS_PARTS or parts[0][2] != _VERSION_3 or parts[7][0] != _EXTENSIONS:
         raise ValueError("no certificate of version 3 with extensions")
-    _, _, inner_algorithm, issuer, validity, subject, key, extensions = parts
+    _, number, inner_algorithm, issuer, validity, subject, key, extensions = parts
     if algorithm[2] != inner_algorithm[2]:
         raise ValueError("it is signed in another way than it says")
     begin, end = der.children(validity[2], der.SEQUENCE, 2)
     return Certificate(
         name=_common_name(subject[2]),
+        serial=int.from_bytes(number[1], "big", signed=True),
         subject=subject[2],
         issuer=issuer[2],
         issuer_name=_common_name(issuer[2]),

@@ -76,7 +76,7 @@ def link_chain(chain: Sequence[bytes], root: bytes, blame: Blame) -> tuple[Certi
         raise blame.root(blame.factor, f"{blame.whose} does not end in the pinned root")
     certificates = (*(load(der, blame) for der in chain[:-1]), _pinned(root))
     for parent, child in pairwise(reversed(certificates)):
-        _check_issued(child, parent, blame)
+        check_issued(child, parent, blame)
     return certificates
 
 
@@ -105,14 +105,27 @@ def ec_key(certificate: Certificate, blame: Blame) -> ec.EllipticCurvePublicKey:
     return key
 
 
-def _check_issued(child: Certificate, parent: Certificate, blame: Blame) -> None:
+def check_issued(child: Certificate, parent: Certificate, blame: Blame) -> None:
+    """The one above signed the other, and may. Only for a parent that is vouched for itself."""
     if child.issuer != parent.subject or not parent.may_issue:
         raise blame.is_broken("a certificate is not by the one above it")
-    key = ec_key(parent, blame)
-    algorithm, digest = _SCHEMES[key.curve.name]
-    try:
-        key.verify(child.signature, child.signed, ec.ECDSA(digest))
-    except InvalidSignature:
-        raise blame.is_broken("a certificate is not by the one above it") from None
-    if child.algorithm != algorithm:
+    if not is_signed(parent, child.signature, child.signed, blame):
+        raise blame.is_broken("a certificate is not by the one above it")
+    if child.algorithm != signing_algorithm(parent, blame):
         raise blame.is_broken("a certificate is signed in another way than its key signs")
+
+
+def is_signed(signer: Certificate, signature: bytes, signed: bytes, blame: Blame) -> bool:
+    """Whether the certificate's key signed, in the one way in which keys of its curve sign."""
+    key = ec_key(signer, blame)
+    _, digest = _SCHEMES[key.curve.name]
+    try:
+        key.verify(signature, signed, ec.ECDSA(digest))
+    except InvalidSignature:
+        return False
+    return True
+
+
+def signing_algorithm(signer: Certificate, blame: Blame) -> str:
+    """What that way is called (OID)."""
+    return _SCHEMES[ec_key(signer, blame).curve.name][0]

@@ -142,16 +142,16 @@ def _nvidia(rules: NvidiaPolicy) -> Explanation:
         if listed is not None:
             refused.append(f"GPUs whose {what} is none of {len(listed)} listed ones.")
     if rules.require_firmware:
-        refused.append("GPUs without the vendor's reference of their driver.")
+        refused.append("GPUs without the vendor's references of their driver and VBIOS.")
     if rules.require_revocation:
-        refused.append("Every GPU: the policy wants revocation examined, which is not done yet.")
+        refused.append("GPUs without NVIDIA's current answers that none of them is revoked.")
     open_ = ["Whether GPUs belong to the CPU beside them: only the measured image ties them."]
     if rules.count is None:
         open_.append("Whether a worker that shows no GPU has one.")
     if not rules.require_firmware:
         open_.append("Whether a GPU's firmware is the vendor's, where no reference is at hand.")
     if not rules.require_revocation:
-        open_.append("Whether NVIDIA revoked a GPU: only NVIDIA answers, online.")
+        open_.append("Whether NVIDIA revoked a GPU, where none of its answers is at hand.")
     passes = f"NVIDIA {_or(rules.architectures)}, {counted}."
     return Explanation((passes,), (*refused,), (*open_,))
 
@@ -170,6 +170,8 @@ def _images(platform: str, whole: bool, listed: Listed) -> Explanation:  # noqa:
 def _gateways(policy: Policy) -> Iterator[str]:
     pinned = policy.gateways
     yield "Any gateway." if pinned is None else f"Gateways with one of {len(pinned)} listed keys."
+    if policy.channel_keys:
+        yield f"Payment to gateways with one of {len(policy.channel_keys)} listed channel keys."
     if policy.gateway is not None and policy.gateway.platforms:
         yield f"Gateways that prove themselves on {_or(policy.gateway.platforms)}, listed likewise."
 

@@ -49,6 +49,7 @@ class Factor(StrEnum):
     NVIDIA_NOT_REVOKED = "nvidia_not_revoked"
     NVIDIA_NONCE_CLIENT_BOUND = "nvidia_nonce_client_bound"
     NVIDIA_NRAS_VERIFIED = "nvidia_nras_verified"
+    TRUST_AUTHORITY_VERIFIED = "trust_authority_verified"
     CPU_GPU_CHAIN = "cpu_gpu_chain"
     NVSWITCH_BINDING = "nvswitch_binding"
     MEASURED_MODEL_WEIGHTS = "measured_model_weights"
@@ -124,6 +125,8 @@ UNASKED: Final[Mapping[Factor, str]] = MappingProxyType(
         Factor.NVIDIA_NONCE_CLIENT_BOUND: "nobody gave a nonce of their own",
         Factor.NVIDIA_NRAS_VERIFIED: "no token of NVIDIA's service was given; raw evidence comes "
         "first",
+        Factor.TRUST_AUTHORITY_VERIFIED: "no token of Intel's service was given; raw evidence "
+        "comes first",
         Factor.CPU_GPU_CHAIN: "hardware ties no GPU to a CPU; a measured image does",
         Factor.NVSWITCH_BINDING: "nobody said which switches belong to which GPUs",
         Factor.MEASURED_MODEL_WEIGHTS: "weights are measured by the image, and named in a keyset",

@@ -19,7 +19,7 @@ from bombyx.attestation.evidence import Evidence, GpuEvidence
 from bombyx.attestation.factors import STEP_OF, Factor
 from bombyx.attestation.nvidia.device import DeviceEvidence
 from bombyx.attestation.nvidia.reference import Reference
-from bombyx.attestation.nvidia.verify import verify_nvidia
+from bombyx.attestation.nvidia.verify import NvidiaWord, verify_nvidia
 from bombyx.attestation.pem import split_certificates
 from bombyx.attestation.platform_rules import NvidiaPolicy, SnpPolicy, TdxPolicy, VtpmPolicy
 from bombyx.attestation.policy import Policy
@@ -29,7 +29,7 @@ from bombyx.attestation.snp.verify import SnpEvidence, verify_snp
 from bombyx.attestation.steps import Result, StepName
 from bombyx.attestation.tdx.verify import TdxEvidence, verify_tdx
 from bombyx.attestation.tdx_quote import TdxQuote, parse_quote
-from bombyx.attestation.vendor import AmdAuthority, NvidiaReference
+from bombyx.attestation.vendor import AmdAuthority, NvidiaReference, NvidiaStatus
 from bombyx.attestation.vtpm.verify import qualifying_data, verify_vtpm
 from bombyx.attestation.wanted import VendorDocuments
 from bombyx.errors import (
@@ -84,14 +84,15 @@ def verify_machine(
     checklist = Checklist()
     try:
         machine = verify(shown, policy, roots, now, checklist)
-        _verify_gpus(shown, policy.nvidia or NvidiaPolicy(), roots, now, checklist)
+        until = _verify_gpus(shown, policy.nvidia or NvidiaPolicy(), roots, now, checklist)
     except EvidenceRefused as refusal:
         if isinstance(refusal.step, Factor):
             refusal.step = STEP_OF[refusal.step]
         raise
     for step, detail in _passed(checklist.verdict(None).findings).items():
         note(step, detail)
-    return machine
+    ends = [end for end in (machine.expires_at, until) if end is not None]
+    return Machine(machine.platform_id, min(ends, default=None))
 
 
 def _passed(findings: tuple[Finding, ...]) -> dict[StepName, str]:
@@ -212,22 +213,26 @@ def _want_no_collateral(evidence: Evidence) -> None:
 
 def _verify_gpus(
     shown: Shown, rules: NvidiaPolicy, roots: Roots, now: int, checklist: Checklist
-) -> None:
+) -> int | None:
+    """Until when (unix seconds) what is shown of GPUs holds; None where there are none."""
     gpus = shown.evidence.gpus
     if not gpus:
         if rules.count:
             raise GpuCountRefused(
                 Factor.NVIDIA_PAYLOAD_PRESENT, f"there is no GPU, the policy wants {rules.count}"
             )
-        return
+        return None
     devices = [_device(gpu, shown.keyset_digest, at) for at, gpu in enumerate(gpus)]
     try:
-        verify_nvidia(
+        proof = verify_nvidia(
             devices,
             policy=rules,
             now=now,
             checklist=checklist,
-            references=_references(shown.vendor, now) if rules.require_firmware else (),
+            word=NvidiaWord(
+                references=_references(shown.vendor, now) if rules.require_firmware else (),
+                answers=_answers(shown.vendor),
+            ),
             root=roots.nvidia,
         )
     except EvidenceRefused as refusal:
@@ -235,6 +240,21 @@ def _verify_gpus(
             refusal.step = Factor.NVIDIA_NONCE_CLIENT_BOUND
         raise
     checklist.holds(Factor.NVIDIA_NONCE_CLIENT_BOUND, "each GPU signed this keyset's nonce")
+    return proof.expires_at
+
+
+def _answers(vendor: VendorDocuments) -> list[bytes]:
+    """NVIDIA's answers about revocation; those about others' devices are left aside later."""
+    try:
+        return [
+            base64.b64decode(one.response, validate=True)
+            for one in vendor.values()
+            if isinstance(one, NvidiaStatus)
+        ]
+    except binascii.Error:
+        raise CollateralMalformed(
+            Factor.NVIDIA_NOT_REVOKED, "NVIDIA's answer about revocation is no base64"
+        ) from None
 
 
 def _references(vendor: VendorDocuments, now: int) -> tuple[Reference, ...]:

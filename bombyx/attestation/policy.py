@@ -74,13 +74,15 @@ class Policy:
 
     `gateways` pins gateway identity keys; None pins none, an empty tuple allows none. The rules of
     a real platform are None where the file has no table for it: then its defaults count. `gateway`
-    says which gateways prove themselves (SPEC 17.11); None is no gateway.
+    says which gateways prove themselves (SPEC 17.11); None is no gateway. `channel_keys` are the
+    channel keys of gateways that may be paid (SPEC 7.8): without any, no channel is opened.
     """
 
     version: int
     network: str
     platforms: tuple[str, ...] = ()
     gateways: tuple[str, ...] | None = None
+    channel_keys: tuple[str, ...] = ()
     simulated: SimulatedRules = NO_SIMULATION
     models: tuple[ModelRules, ...] = ()
     tdx: TdxPolicy | None = None
@@ -111,6 +113,7 @@ def parse_policy(source: Mapping[str, Any]) -> Policy:
         network=table.choice("network", NETWORKS),
         platforms=table.choices("platforms", PLATFORMS),
         gateways=table.hexes("gateways", _DIGEST_BYTES) if table.has("gateways") else None,
+        channel_keys=table.hexes("channel_keys", _DIGEST_BYTES),
         simulated=parse_simulated(table.table("simulated")),
         models=_models(table.table("models")),
         tdx=parse_tdx(table.table("tdx")) if table.has("tdx") else None,
@@ -158,8 +161,10 @@ def _refuse_simulation_of_money(policy: Policy) -> None:
 
 
 def policy_hash(policy: Policy) -> str:
-    """Hex SHA-256 of the policy's canonical form; absent pins and platforms are absent."""
+    """Hex SHA-256 of the policy's canonical form; what the file leaves out is left out."""
     fields = {key: value for key, value in asdict(policy).items() if value is not None}
+    if not policy.channel_keys:
+        del fields["channel_keys"]
     for name, rules in _platforms(policy):
         fields[name] = describe(rules)
     if policy.gateway is not None:
@@ -179,6 +184,8 @@ def render_policy(policy: Policy) -> str:
     lines.append(_pair("platforms", policy.platforms))
     if policy.gateways is not None:
         lines.append(_pair("gateways", policy.gateways))
+    if policy.channel_keys:
+        lines.append(_pair("channel_keys", policy.channel_keys))
     rules = policy.simulated
     lines += ["", "[simulated]", _pair("roots", rules.roots), _pair("mr_td", rules.mr_td)]
     lines.append(_pair("accepted_tcb", rules.accepted_tcb))

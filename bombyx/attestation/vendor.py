@@ -91,6 +91,17 @@ def authority_name(product: str, kind: str) -> str:
     return f"sev-snp/{product}/{kind}"
 
 
+def reference_name(identifier: str) -> str:
+    """NVIDIA's reference measurements, by the name that NVIDIA gives them."""
+    return f"nvidia/rim/{identifier}"
+
+
+def status_name(issuer_name_hash: bytes, issuer_key_hash: bytes, serial: int) -> str:
+    """NVIDIA's answer about a certificate, by its issuer's SHA-384 hashes and its number (> 0)."""
+    number = serial.to_bytes((serial.bit_length() + 7) // 8, "big")
+    return f"nvidia/ocsp/{issuer_name_hash.hex()}/{issuer_key_hash.hex()}/{number.hex()}"
+
+
 def read_document(name: str, data: bytes) -> VendorDocument:
     """A document of the name's kind; raises `NotCanonical` or `ValueError`."""
     if len(data) > MAX_DOCUMENT_BYTES:
@@ -127,12 +138,14 @@ def vendor_item(name: str, data: bytes, *, fetched_at: int, next_update: int) ->
     )
 
 
-def read_file(data: bytes) -> VendorFile:
-    """A file with every document of its own kind and digest.
+def read_file(data: bytes, *, most: int = MAX_ITEMS) -> VendorFile:
+    """A file of at most so many documents, each of its own kind and digest.
 
     Raises `NotCanonical` or `ValueError`; a file with one bad document is bad.
     """
     found = canonical.decode(data, VendorFile)
+    if len(found.items) > most:
+        raise NotCanonical(f"the file holds more than {most} documents")
     names = [item.name for item in found.items]
     if names != sorted(set(names)):
         raise NotCanonical("the file names its documents twice or in disorder")

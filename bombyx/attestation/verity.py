@@ -24,16 +24,45 @@ def verity_root(blocks: Iterable[bytes], *, salt: bytes) -> bytes:
     """
     if len(salt) > MAX_SALT_BYTES:
         raise ValueError("a salt of dm-verity has at most 256 bytes")
-    level = [_digest(salt, block) for block in blocks]
-    if not level:
+    tree = _Tree(salt)
+    for block in blocks:
+        tree.add(0, _digest(salt, block))
+    return tree.root()
+
+
+class _Tree:
+    """Hashes of one block at most for each level: an image is larger than memory."""
+
+    def __init__(self, salt: bytes) -> None:
+        self._salt = salt
+        self._open: list[list[bytes]] = []
+        self._counts: list[int] = []
+
+    def add(self, level: int, digest: bytes) -> None:
+        """The next digest of a level, counted from the data's."""
+        if level == len(self._open):
+            self._open.append([])
+            self._counts.append(0)
+        self._open[level].append(digest)
+        self._counts[level] += 1
+        if len(self._open[level]) == _PER_BLOCK:
+            self._close(level)
+
+    def root(self) -> bytes:
+        """The only digest of the first level that has one alone."""
+        level = 0
+        while level < len(self._open):
+            if self._counts[level] == 1:
+                return self._open[level][0]
+            if self._open[level]:
+                self._close(level)
+            level += 1
         raise ValueError("an image has at least one block")
-    while len(level) > 1:
-        level = [_digest(salt, _packed(level, at)) for at in range(0, len(level), _PER_BLOCK)]
-    return level[0]
 
-
-def _packed(level: list[bytes], at: int) -> bytes:
-    return b"".join(level[at : at + _PER_BLOCK]).ljust(BLOCK_BYTES, b"\0")
+    def _close(self, level: int) -> None:
+        block = b"".join(self._open[level]).ljust(BLOCK_BYTES, b"\0")
+        self._open[level] = []
+        self.add(level + 1, _digest(self._salt, block))
 
 
 def _digest(salt: bytes, block: bytes) -> bytes:

@@ -11,22 +11,23 @@ from collections.abc import Iterator, Mapping
 
 from bombyx.attestation.certificates import parse_certificate
 from bombyx.attestation.evidence import Evidence, GpuEvidence
+from bombyx.attestation.nvidia.device import split_chain
+from bombyx.attestation.nvidia.reference import reference_names
+from bombyx.attestation.nvidia.revocation import issuer_hashes, links_of
 from bombyx.attestation.nvidia.spdm import parse_report
 from bombyx.attestation.pem import split_certificates
 from bombyx.attestation.snp.endorsement import KINDS, key_kind
 from bombyx.attestation.snp.product import PRODUCTS
 from bombyx.attestation.snp.report import REPORT_BYTES
 from bombyx.attestation.vendor import (
-    NvidiaReference,
     VendorDocument,
     authority_name,
-    kind_of,
     read_document,
+    reference_name,
+    status_name,
 )
 from bombyx.errors import EvidenceRefused, NotCanonical
 
-_HOPPER = "GH100"
-"""The chip whose references have a name that is known."""
 VendorDocuments = Mapping[str, VendorDocument]
 
 
@@ -41,6 +42,20 @@ def wanted_documents(evidence: Evidence) -> tuple[str, ...]:
     except (ValueError, binascii.Error, EvidenceRefused):
         return ()
     return tuple(found)
+
+
+def wanted_of_device(report: bytes, chain: bytes) -> tuple[str, ...]:
+    """The same for one NVIDIA device: references, then its certificates' standing.
+
+    `chain` in PEM, leaf first. Raises `ValueError` or `EvidenceRefused` for what cannot be read.
+    """
+    certificates = [parse_certificate(one) for one in split_chain(chain)]
+    chip = certificates[1].name if len(certificates) > 1 else ""
+    names = [reference_name(one) for one in reference_names(parse_report(report), chip)]
+    for child, issuer in links_of(certificates):
+        if child.serial > 0:
+            names.append(status_name(*issuer_hashes(issuer), child.serial))
+    return tuple(names)
 
 
 def read_documents(texts: Mapping[str, str]) -> dict[str, VendorDocument]:
@@ -66,9 +81,5 @@ def _of_snp(quote: bytes) -> Iterator[str]:
             yield authority_name(product, key_kind(one))
 
 
-def _of_gpu(gpu: GpuEvidence) -> Iterator[str]:
-    report = parse_report(_decoded(gpu.report))
-    _, own, *_ = split_certificates(_decoded(gpu.certificate))
-    name = f"nvidia/rim/NV_GPU_DRIVER_{_HOPPER}_{report.driver_version}"
-    if parse_certificate(own).name.startswith(_HOPPER) and kind_of(name) is NvidiaReference:
-        yield name
+def _of_gpu(gpu: GpuEvidence) -> tuple[str, ...]:
+    return wanted_of_device(_decoded(gpu.report), _decoded(gpu.certificate))

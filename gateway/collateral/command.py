@@ -12,9 +12,10 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from bombyx import canonical
-from bombyx.attestation.vendor import VendorFile, VendorItem, read_document, read_file
+from bombyx.attestation.vendor import VendorFile, VendorItem, read_document
 from bombyx.cli.output import JsonOption, Output
-from bombyx.errors import NotCanonical, SetupError
+from bombyx.collateral_file import read_collateral_file
+from bombyx.errors import SetupError
 from bombyx.settings import load_settings, state_directory
 from gateway.cli import StateOption, UrlOption
 from gateway.collateral.repository import Kept, Shelf
@@ -26,7 +27,6 @@ from gateway.processes.command import OWNER_ONLY
 from gateway.settings import GatewaySettings
 
 T = TypeVar("T")
-MAX_FILE_BYTES = 64 * 2**20
 
 collateral = typer.Typer(help="Vendors' words about platforms, as a file.", no_args_is_help=True)
 
@@ -73,7 +73,7 @@ def import_file(
     as_json: JsonOption = False,
 ) -> None:
     """Take the documents of a file that are good for longer than those at hand."""
-    items = _read(file).items
+    items = read_collateral_file(file).items
     taken, left = asyncio.run(_with_service(database_url, state, lambda of: _take(of, items)))
     Output(as_json=as_json).answer(
         {"taken": taken, "left": left},
@@ -143,20 +143,6 @@ def _line(kept: Kept, now: int) -> str:
     left = kept.next_update - now
     how = f"good for {left // 3600} h" if left > 0 else "ended, and is not served"
     return f"{kept.name}  {how}, fetched {(now - kept.fetched_at) // 3600} h ago"
-
-
-def _read(path: Path) -> VendorFile:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise SetupError(f"{path}: cannot be read: {error.strerror}") from None
-    if len(data) > MAX_FILE_BYTES:
-        raise SetupError(f"{path}: is longer than a file of collateral")
-    try:
-        return read_file(data)
-    except (NotCanonical, ValueError) as error:
-        raise SetupError(f"{path}: is no file of collateral: {error}") from None
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -5,6 +5,7 @@ stale. Signatures are not checked here; verifiers check them, and the same dates
 """
 
 import base64
+import binascii
 import warnings
 from datetime import UTC, datetime
 from functools import singledispatch
@@ -13,10 +14,10 @@ from typing import Final
 import msgspec
 from cryptography import x509
 from cryptography.utils import CryptographyDeprecationWarning
-from cryptography.x509 import ocsp
 
 from bombyx.attestation.certificates import parse_certificate
 from bombyx.attestation.collateral import Collateral
+from bombyx.attestation.nvidia.revocation import parse_answer
 from bombyx.attestation.vendor import (
     AmdAuthority,
     AmdEndorsement,
@@ -24,11 +25,10 @@ from bombyx.attestation.vendor import (
     NvidiaStatus,
     VendorDocument,
 )
+from bombyx.errors import EvidenceRefused
 
 REFERENCE_SECONDS: Final = 7 * 24 * 3600
 """Reference measurements carry no date of their own: they are asked for anew each week."""
-STATUS_SECONDS: Final = 3600
-"""An OCSP answer without a next one is good for as long as its reader says: an hour."""
 
 
 class Dated(msgspec.Struct):
@@ -81,12 +81,11 @@ def _(document: NvidiaReference, fetched_at: int) -> float:
 
 
 @_end.register
-def _(document: NvidiaStatus, fetched_at: int) -> float:
-    answer = ocsp.load_der_ocsp_response(base64.b64decode(document.response))
-    if answer.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
-        raise ValueError("the vendor's OCSP service gives no status")
-    end = answer.next_update_utc
-    return fetched_at + STATUS_SECONDS if end is None else end.timestamp()
+def _(document: NvidiaStatus, fetched_at: int) -> float:  # noqa: ARG001
+    try:
+        return parse_answer(base64.b64decode(document.response, validate=True)).until
+    except (binascii.Error, EvidenceRefused):
+        raise ValueError("the vendor's OCSP service gives no status") from None
 
 
 def _list_end(der: bytes) -> float:

@@ -9,13 +9,15 @@ from cryptography.hazmat.primitives.hashes import SHA384
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
+from bombyx.attestation.nvidia.revocation import MAX_STATUS_BYTES, parse_answer
 from bombyx.attestation.vendor import NvidiaReference, NvidiaStatus
-from bombyx.errors import RemoteError
+from bombyx.errors import EvidenceRefused, RemoteError
 from gateway.collateral.vendor_http import VendorHttp
 
 _MAX_REFERENCE: Final = 1_400_000
 """Base64 of a MiB: a driver's measurements have about 30 KiB."""
-_MAX_STATUS: Final = 16 * 1024
+_DIGEST: Final = "sha384"
+"""How certificates are asked about, and named in answers."""
 
 
 class _RimAnswer(msgspec.Struct):
@@ -47,18 +49,16 @@ class Nvidia:
         )
         question = builder.build().public_bytes(Encoding.DER)
         kind = "application/ocsp-request"
-        answer = await self.http.post(self.ocsp, question, kind=kind, limit=_MAX_STATUS)
-        _check_answers(answer.body, number)
+        answer = await self.http.post(self.ocsp, question, kind=kind, limit=MAX_STATUS_BYTES)
+        _check_answers(answer.body, number, bytes.fromhex(name_hash), bytes.fromhex(key_hash))
         return NvidiaStatus(response=base64.b64encode(answer.body).decode())
 
 
-def _check_answers(der: bytes, serial: int) -> None:
+def _check_answers(der: bytes, serial: int, name_hash: bytes, key_hash: bytes) -> None:
     try:
-        answer = ocsp.load_der_ocsp_response(der)
-        if answer.response_status is ocsp.OCSPResponseStatus.SUCCESSFUL and (
-            answer.serial_number == serial
-        ):
-            return
-    except ValueError:
-        pass
-    raise RemoteError("NVIDIA's service answers without a status of this certificate")
+        answer = parse_answer(der)
+    except EvidenceRefused:
+        raise RemoteError("NVIDIA's service answers without a status") from None
+    asked = (serial, name_hash, key_hash)
+    if answer.digest != _DIGEST or (answer.serial, answer.name_hash, answer.key_hash) != asked:
+        raise RemoteError("NVIDIA's service answers about another certificate")

@@ -16,18 +16,16 @@ from bombyx.attestation.vendor import (
     MAX_DOCUMENT_BYTES,
     AmdEndorsement,
     VendorDocument,
-    VendorFile,
     read_document,
-    read_file,
 )
-from bombyx.errors import AttestationError, NotCanonical, SetupError
+from bombyx.collateral_file import read_collateral_file
+from bombyx.errors import AttestationError, NotCanonical
 from worker.link.address import proxy_for
 from worker.link.ratls import OpenConnector, plain_connector
 
 COLLATERAL_PATH = "/v1/confidential/collateral/"
 ANSWER_SECONDS = 45.0
 """The gateway may have to ask the vendor first."""
-MAX_FILE_BYTES = 64 * 2**20
 _OK = 200
 _SCHEMES = {"ws": "http", "wss": "https"}
 
@@ -55,7 +53,7 @@ class CollateralFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._items = {item.name: item for item in _read(path).items}
+        self._items = {item.name: item for item in read_collateral_file(path).items}
 
     async def find(self, name: str) -> VendorDocument:
         """From the file alone; how fresh it is, its verifiers judge."""
@@ -63,20 +61,6 @@ class CollateralFile:
         if item is None:
             raise AttestationError(f"{self._path} holds no collateral of {name}")
         return read_document(name, item.document.encode())
-
-
-def _read(path: Path) -> VendorFile:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise SetupError(f"{path}: cannot be read: {error.strerror}") from None
-    if len(data) > MAX_FILE_BYTES:
-        raise SetupError(f"{path}: is longer than a file of collateral")
-    try:
-        return read_file(data)
-    except (NotCanonical, ValueError) as error:
-        raise SetupError(f"{path}: is no file of collateral: {error}") from None
 
 
 class GatewayCollateral:

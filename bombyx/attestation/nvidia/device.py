@@ -35,12 +35,16 @@ SWITCHES: Final = ("ls10",)
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device that proved itself; `identity` is the hex SHA-256 of its own key, for life."""
+    """A device that proved itself; `identity` is the hex SHA-256 of its own key, for life.
+
+    `chain` leads from the key of its firmware to the pinned root.
+    """
 
     architecture: str
     identity: str
     leaf: bytes
     report: SpdmReport
+    chain: tuple[Certificate, ...]
     ends: int
 
     @property
@@ -74,16 +78,22 @@ def verify_device(evidence: DeviceEvidence, *, root: bytes, now: int) -> Device:
         identity=hashlib.sha256(own.public_key).hexdigest(),
         leaf=hashlib.sha256(leaf.public_key).digest(),
         report=report,
+        chain=certificates,
         ends=int(ends),
     )
+
+
+def split_chain(pem: bytes) -> list[bytes]:
+    """A device's certificates (DER), the leaf first; raises `ValueError`."""
+    # Some tools leave out the last end of line; nothing else may differ.
+    return split_certificates(pem.removesuffix(b"\n") + b"\n", most=_MOST_CERTIFICATES)
 
 
 def _chain(pem: bytes, *, root: bytes, now: int) -> tuple[Certificate, ...]:
     if len(pem) > MAX_CHAIN_BYTES:
         raise EvidenceTooLarge(BLAME.factor, "the device's certificates are longer than 24 KiB")
     try:
-        # Some tools leave out the last end of line; nothing else may differ.
-        chain = split_certificates(pem.removesuffix(b"\n") + b"\n", most=_MOST_CERTIFICATES)
+        chain = split_chain(pem)
     except ValueError as error:
         raise BLAME.is_broken(str(error)) from None
     if len(chain) < _LEAST_CERTIFICATES:

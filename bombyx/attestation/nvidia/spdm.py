@@ -24,6 +24,7 @@ _BLOCK = struct.Struct("<BBHBH")
 _BLOCK_HEAD, _VALUE_HEAD = 4, 3
 _VBIOS_BYTES = 8
 """A GPU's: the version backwards, then its extension; a switch writes text."""
+_DECODER_OFF = b"\x55"
 _TLV = struct.Struct("<HH")
 _NAMES = {
     3: "driver_version",
@@ -31,6 +32,7 @@ _NAMES = {
     5: "sku",
     6: "vbios_version",
     7: "manufacturer_id",
+    11: "nvdec0_status",
     14: "board_id",
     15: "chip_sku",
     16: "chip_sku_mod",
@@ -68,6 +70,16 @@ class SpdmReport:
         if len(raw) != _VBIOS_BYTES:
             return self._text("vbios_version")
         return ".".join(f"{part:02X}" for part in (*raw[3::-1], raw[4]))
+
+    @property
+    def has_no_decoder(self) -> bool:
+        """Whether the first video decoder is off, so that nothing measured it."""
+        return self.opaque.get("nvdec0_status") == _DECODER_OFF
+
+    @property
+    def board(self) -> tuple[str, str, str]:
+        """Project, its SKU and the chip's SKU: what firmware for the board is named by."""
+        return self._text("project"), self._text("project_sku"), self._text("chip_sku")
 
     def _text(self, name: str) -> str:
         return self.opaque.get(name, b"").partition(b"\0")[0].decode("ascii", "replace")

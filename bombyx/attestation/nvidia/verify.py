@@ -1,21 +1,23 @@
 """Whether a list of NVIDIA devices is authentic, distinct and allowed by a policy (SPEC 17.6).
 
-Pure: NVIDIA's roots are built in, the clock is an argument, and nothing is fetched. Revocation is
-not examined here: the vendor answers about it online only.
+Pure: NVIDIA's roots are built in, the clock is an argument, and nothing is fetched. What NVIDIA
+says about firmware (references) and revocation (OCSP answers) counts where it is at hand, and is
+unknown where it is not.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from bombyx.attestation.checklist import Checklist
 from bombyx.attestation.factors import Factor
 from bombyx.attestation.nvidia.device import Device, DeviceEvidence, verify_device
-from bombyx.attestation.nvidia.reference import Reference
+from bombyx.attestation.nvidia.reference import Reference, check_measured
+from bombyx.attestation.nvidia.revocation import check_standing
 from bombyx.attestation.nvidia.roots import DEVICE_ROOT
 from bombyx.attestation.nvidia.versions import is_older
 from bombyx.attestation.platform_rules import NvidiaPolicy
 from bombyx.errors import (
-    CollateralMismatch,
     CollateralMissing,
     DuplicateGpu,
     EvidenceMalformed,
@@ -30,20 +32,40 @@ from bombyx.errors import (
 MAX_DEVICES = 16
 
 
+@dataclass(frozen=True, slots=True)
+class NvidiaWord:
+    """What NVIDIA says beside evidence: references that were read, OCSP answers in DER."""
+
+    references: Sequence[Reference] = field(default=())
+    answers: Sequence[bytes] = field(default=())
+
+
+SILENCE = NvidiaWord()
+
+
+@dataclass(frozen=True, slots=True)
+class NvidiaProof:
+    """Devices that pass; until unix seconds."""
+
+    devices: tuple[Device, ...]
+    expires_at: int
+
+
 def verify_nvidia(
     evidence: Sequence[DeviceEvidence],
     *,
     policy: NvidiaPolicy,
     now: int,
     checklist: Checklist,
-    references: Sequence[Reference] = (),
+    word: NvidiaWord = SILENCE,
     root: bytes = DEVICE_ROOT,
-) -> tuple[Device, ...]:
+) -> NvidiaProof:
     """The argument, in order; raises `EvidenceRefused` at the factor that does not hold.
 
     1. Each device's key, for which NVIDIA's pinned root vouches, signed its nonce.
     2. No device is listed twice, and there are as many GPUs as wanted.
     3. Their generations, drivers and firmware are allowed, and measured as the vendor says.
+    4. NVIDIA revoked none of their certificates.
     """
     # 1
     _check_size(evidence)
@@ -63,12 +85,11 @@ def verify_nvidia(
     )
     _check_versions(devices, policy)
     checklist.holds(Factor.NVIDIA_CLAIMS, _versions(devices))
-    _check_references(devices, policy, references, checklist)
-    if policy.require_revocation:
-        raise RevocationUnknown(
-            Factor.NVIDIA_NOT_REVOKED, "the vendor's answer about revocation is not at hand"
-        )
-    return devices
+    _check_references(devices, policy, word.references, checklist)
+    # 4
+    until = _check_revocation(devices, policy, word.answers, now, checklist)
+    ends = [device.ends for device in devices] + [one.expires_at for one in word.references]
+    return NvidiaProof(devices, min([*ends, *until]))
 
 
 def _check_size(evidence: Sequence[DeviceEvidence]) -> None:
@@ -123,25 +144,43 @@ def _check_references(
     references: Sequence[Reference],
     checklist: Checklist,
 ) -> None:
-    """Each GPU is measured as a signed reference for its driver says."""
+    """Each device is measured as signed references for its versions say."""
     factor = Factor.NVIDIA_FIRMWARE
-    gpus = [device for device in devices if not device.is_switch]
     if not references:
         if policy.require_firmware:
             raise CollateralMissing(factor, "no reference measurements are at hand")
         return
-    for device in gpus:
-        driver = device.report.driver_version
-        matching = [one for one in references if one.version == driver]
-        if not matching:
-            raise CollateralMismatch(factor, f"no reference is for the driver {driver}")
-        wrong = [index for one in matching for index in one.differing(device.report.measurements)]
-        if wrong:
-            raise FirmwareRefused(
-                factor, f"measurements differ from the vendor's reference: {wrong[:8]}"
-            )
-    # A whole appraisal takes a second reference, of the VBIOS.
-    checklist.open(factor, "the driver is measured as its reference says; the VBIOS has none here")
+    lacking: dict[str, None] = {}
+    for device in devices:
+        lacking |= dict.fromkeys(check_measured(device, references))
+    if not lacking:
+        checklist.holds(factor, "everything is measured as NVIDIA's references say")
+        return
+    parts = " and ".join(lacking)
+    if policy.require_firmware:
+        raise CollateralMissing(factor, f"no reference of the {parts} is at hand")
+    checklist.open(factor, f"measured as far as references say; the {parts} has none here")
+
+
+def _check_revocation(
+    devices: Sequence[Device],
+    policy: NvidiaPolicy,
+    answers: Sequence[bytes],
+    now: int,
+    checklist: Checklist,
+) -> list[int]:
+    """When the answers end that it stood on."""
+    factor = Factor.NVIDIA_NOT_REVOKED
+    standing = check_standing([device.chain for device in devices], answers, now=now)
+    told = f"{standing.good} of {standing.asked} certificates"
+    if standing.good == standing.asked:
+        checklist.holds(factor, f"NVIDIA's answers, signed and current, call {told} good")
+    elif policy.require_revocation:
+        why = f"NVIDIA's answers at hand call {told} good" if answers else "no answer is at hand"
+        raise RevocationUnknown(factor, f"NVIDIA may have revoked a device: {why}")
+    elif answers:
+        checklist.open(factor, f"NVIDIA's answers at hand call {told} good")
+    return [] if standing.until is None else [standing.until]
 
 
 def _versions(devices: Sequence[Device]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bombyx.attestation.checklist import Checklist
+from bombyx.attestation.cocoon import snp_image_hash
 from bombyx.attestation.factors import Factor
 from bombyx.attestation.nonce import check_report_data
 from bombyx.attestation.platform_rules import SnpPolicy
@@ -127,4 +128,5 @@ def _claims(report: SnpReport, product: Product, endorsement: Endorsement) -> di
             "launch": product.tcb(report.launch_tcb),
         },
         "chip_id": "" if report.chip_is_masked else report.chip_id.hex(),
+        "image_hash": snp_image_hash(report).hex(),
     }

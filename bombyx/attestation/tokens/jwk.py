@@ -27,21 +27,35 @@ class Jwks:
     keys: Mapping[str, Key]
 
 
-def parse_jwks(data: bytes) -> Jwks:
-    """Read a service's keys; those of unknown kinds are left out. Raises `CollateralMalformed`."""
+def parse_jwks(data: bytes, factor: Factor = Factor.NVIDIA_NRAS_VERIFIED) -> Jwks:
+    """Read a service's keys; those of unknown kinds are left out.
+
+    Raises `CollateralMalformed` at `factor`.
+    """
+    try:
+        return _parse(data)
+    except _Unreadable as error:
+        raise CollateralMalformed(factor, f"the service's keys are malformed: {error}") from None
+
+
+class _Unreadable(Exception):
+    """What is wrong with the keys."""
+
+
+def _parse(data: bytes) -> Jwks:
     if len(data) > MAX_JWKS_BYTES:
-        raise _malformed("they are longer than 256 KiB")
+        raise _Unreadable("they are longer than 256 KiB")
     try:
         entries = msgspec.json.decode(data, type=dict[str, Any]).get("keys")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise _malformed("they are no JSON") from None
+        raise _Unreadable("they are no JSON") from None
     if not isinstance(entries, list) or len(entries) > MAX_KEYS:
-        raise _malformed("there is no list of at most 64 keys")
+        raise _Unreadable("there is no list of at most 64 keys")
     found: dict[str, Key] = {}
     for entry in entries:
         kid = entry.get("kid") if isinstance(entry, dict) else None
         if not isinstance(kid, str) or kid in found:
-            raise _malformed("a key has no name of its own")
+            raise _Unreadable("a key has no name of its own")
         key = _read(entry)
         if key is not None:
             found[kid] = key
@@ -61,7 +75,7 @@ def _read(entry: dict[str, Any]) -> Key | None:
             if n.bit_length() in _RSA_BITS and e == _EXPONENT:
                 return rsa.RSAPublicNumbers(e, n).public_key()
     except ValueError:
-        raise _malformed("a key cannot be read") from None
+        raise _Unreadable("a key cannot be read") from None
     return None
 
 
@@ -74,9 +88,3 @@ def decode(text: str) -> bytes:
     if base64.urlsafe_b64encode(raw).rstrip(b"=").decode() != text:
         raise ValueError("base64url in another spelling")
     return raw
-
-
-def _malformed(why: str) -> CollateralMalformed:
-    return CollateralMalformed(
-        Factor.NVIDIA_NRAS_VERIFIED, f"the service's keys are malformed: {why}"
-    )

@@ -5,7 +5,7 @@ carried in a token's header (`jwk`, `jku`, `x5u`, `x5c`) are never looked at.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
@@ -27,37 +27,37 @@ from bombyx.errors import (
 MAX_TOKEN_BYTES = 64 * 1024
 MAX_LIFE_SECONDS = 24 * 3600
 """Services give tokens for minutes to hours."""
-FACTOR: Final = Factor.NVIDIA_NRAS_VERIFIED
 _ES384_BYTES = 96
 Algorithm = Literal["ES384", "PS384", "RS256"]
 
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """A token service: its name in tokens, and the one algorithm that it signs with."""
+    """A token service: its name in tokens, its one algorithm, the factor that its word shows."""
 
     name: str
     algorithm: Algorithm
+    factor: Factor
 
 
 def open_token(token: str, issuer: Issuer, keys: Jwks, *, now: int) -> dict[str, Any]:
     """The claims of a token by its issuer, alive at `now` (unix seconds).
 
-    Raises `EvidenceRefused` at `nvidia_nras_verified`.
+    Raises `EvidenceRefused` at the issuer's factor.
     """
     if len(token) > MAX_TOKEN_BYTES:
-        raise EvidenceTooLarge(FACTOR, "the token is longer than 64 KiB")
+        raise EvidenceTooLarge(issuer.factor, "the token is longer than 64 KiB")
     signing_input, _, signature_text = token.rpartition(".")
     header_text, _, payload_text = signing_input.partition(".")
-    header = _object(header_text)
+    header = _object(header_text, issuer)
     key = _key(header, issuer, keys)
     try:
         signature = decode(signature_text)
     except ValueError:
-        raise _malformed("its signature is no base64url") from None
+        raise _malformed(issuer, "its signature is no base64url") from None
     if not _is_signed(key, issuer.algorithm, signature, signing_input.encode()):
-        raise TokenForged(FACTOR, "the token is not signed by its issuer's key")
-    claims = _object(payload_text)
+        raise TokenForged(issuer.factor, "the token is not signed by its issuer's key")
+    claims = _object(payload_text, issuer)
     _check_claims(claims, issuer, now=now)
     return claims
 
@@ -65,13 +65,14 @@ def open_token(token: str, issuer: Issuer, keys: Jwks, *, now: int) -> dict[str,
 def _key(header: dict[str, Any], issuer: Issuer, keys: Jwks) -> Key:
     if header.get("alg") != issuer.algorithm:
         raise TokenAlgorithmRefused(
-            FACTOR, f"the token is not signed with {issuer.algorithm}, its issuer's algorithm"
+            issuer.factor,
+            f"the token is not signed with {issuer.algorithm}, its issuer's algorithm",
         )
     if "crit" in header or header.get("b64", True) is not True:
-        raise TokenAlgorithmRefused(FACTOR, "the token wants extensions that are not known")
+        raise TokenAlgorithmRefused(issuer.factor, "the token wants extensions that are not known")
     key = keys.keys.get(str(header.get("kid")))
     if key is None:
-        raise TokenForged(FACTOR, "the token is by a key that its issuer does not list")
+        raise TokenForged(issuer.factor, "the token is by a key that its issuer does not list")
     return key
 
 
@@ -111,23 +112,25 @@ def _verify_rsa(
 
 def _check_claims(claims: dict[str, Any], issuer: Issuer, *, now: int) -> None:
     if claims.get("iss") != issuer.name:
-        raise TokenClaimsRefused(FACTOR, "the token is by another issuer")
+        raise TokenClaimsRefused(issuer.factor, "the token is by another issuer")
     begin, end = claims.get("iat"), claims.get("exp")
     start = claims.get("nbf", begin)
     if not (type(begin) is type(end) is type(start) is int):
-        raise TokenClaimsRefused(FACTOR, "the token does not say when it was made and when it ends")
+        raise TokenClaimsRefused(
+            issuer.factor, "the token does not say when it was made and when it ends"
+        )
     if not begin <= end <= begin + MAX_LIFE_SECONDS:
-        raise TokenClaimsRefused(FACTOR, "the token claims to live for more than 24 hours")
+        raise TokenClaimsRefused(issuer.factor, "the token claims to live for more than 24 hours")
     if not max(begin, start) <= now < end:
-        raise TokenExpired(FACTOR, "the token is past its time, or from later")
+        raise TokenExpired(issuer.factor, "the token is past its time, or from later")
 
 
-def _object(text: str) -> dict[str, Any]:
+def _object(text: str, issuer: Issuer) -> dict[str, Any]:
     try:
         return msgspec.json.decode(decode(text), type=dict[str, Any])
     except (msgspec.DecodeError, ValueError, RecursionError):
-        raise _malformed("a part of it is no JSON object in base64url") from None
+        raise _malformed(issuer, "a part of it is no JSON object in base64url") from None
 
 
-def _malformed(why: str) -> TokenMalformed:
-    return TokenMalformed(FACTOR, f"the token is malformed: {why}")
+def _malformed(issuer: Issuer, why: str) -> TokenMalformed:
+    return TokenMalformed(issuer.factor, f"the token is malformed: {why}")

@@ -11,11 +11,13 @@ from typing import Any, Final
 
 import msgspec
 
+from bombyx.attestation.factors import Factor
 from bombyx.attestation.tokens.jwk import Jwks
-from bombyx.attestation.tokens.jws import FACTOR, MAX_TOKEN_BYTES, Issuer, open_token
+from bombyx.attestation.tokens.jws import MAX_TOKEN_BYTES, Issuer, open_token
 from bombyx.errors import EvidenceTooLarge, TokenClaimsRefused, TokenMalformed
 
-NRAS: Final = Issuer("https://nras.attestation.nvidia.com", "ES384")
+FACTOR: Final = Factor.NVIDIA_NRAS_VERIFIED
+NRAS: Final = Issuer("https://nras.attestation.nvidia.com", "ES384", FACTOR)
 MAX_DEVICES = 16
 MAX_EAT_BYTES = (MAX_DEVICES + 1) * MAX_TOKEN_BYTES
 _OVERALL = "x-nvidia-overall-att-result"
@@ -34,18 +36,25 @@ _WANTED: Final[dict[str, Any]] = {
 """What each GPU's token must say; anything else, or nothing, refuses it."""
 
 
-def verify_nras(data: bytes, keys: Jwks, *, nonce: bytes, now: int) -> dict[str, dict[str, Any]]:
-    """The claims of each GPU; raises `EvidenceRefused` at `nvidia_nras_verified`."""
+def verify_nras(
+    data: bytes, keys: Jwks, *, nonce: bytes | None, now: int
+) -> dict[str, dict[str, Any]]:
+    """The claims of each GPU; raises `EvidenceRefused` at `nvidia_nras_verified`.
+
+    All tokens are for the nonce given; without one, for one and the same.
+    """
     overall_text, texts = split_eat(data)
     overall = open_token(overall_text, NRAS, keys, now=now)
-    _check_nonce(overall, nonce)
+    stated = str(overall.get("eat_nonce"))
+    if nonce is not None:
+        _check_nonce(overall, nonce.hex())
     if overall.get(_OVERALL) is not True:
         raise TokenClaimsRefused(FACTOR, "the service does not find the GPUs in order")
     check_digests(overall, texts)
     found = {name: open_token(text, NRAS, keys, now=now) for name, text in texts.items()}
     devices = set()
     for name, claims in found.items():
-        _check_nonce(claims, nonce)
+        _check_nonce(claims, stated)
         check_device(name, claims)
         devices.add(str(claims.get("ueid")))
     if len(devices) != len(found):
@@ -86,6 +95,6 @@ def check_device(name: str, claims: dict[str, Any]) -> None:
             raise TokenClaimsRefused(FACTOR, f"{name[:32]}: {claim} is not {wanted}")
 
 
-def _check_nonce(claims: dict[str, Any], nonce: bytes) -> None:
-    if not hmac.compare_digest(str(claims.get("eat_nonce")).encode(), nonce.hex().encode()):
+def _check_nonce(claims: dict[str, Any], nonce: str) -> None:
+    if not hmac.compare_digest(str(claims.get("eat_nonce")).encode(), nonce.encode()):
         raise TokenClaimsRefused(FACTOR, "the token was made for another nonce")

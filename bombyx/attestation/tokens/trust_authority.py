@@ -6,20 +6,22 @@ The names of claims follow Intel's documentation; no token of the live service w
 import hmac
 from typing import Any, Final
 
+from bombyx.attestation.factors import Factor
 from bombyx.attestation.tokens.jwk import Jwks
-from bombyx.attestation.tokens.jws import FACTOR, Issuer, open_token
+from bombyx.attestation.tokens.jws import Issuer, open_token
 from bombyx.errors import TokenClaimsRefused
 
-TRUST_AUTHORITY: Final = Issuer("https://portal.trustauthority.intel.com", "PS384")
+FACTOR: Final = Factor.TRUST_AUTHORITY_VERIFIED
+TRUST_AUTHORITY: Final = Issuer("https://portal.trustauthority.intel.com", "PS384", FACTOR)
 _UP_TO_DATE = "UpToDate"
 
 
 def verify_trust_authority(
-    token: str, keys: Jwks, *, report_data: bytes, now: int
+    token: str, keys: Jwks, *, report_data: bytes | None, now: int
 ) -> dict[str, Any]:
-    """The claims of a machine that is up to date, not debugged, and made for this report data.
+    """The claims of a machine that is up to date and not debugged, made for this report data.
 
-    Raises `EvidenceRefused`.
+    Without report data nobody asks what it was made for. Raises `EvidenceRefused`.
     """
     claims = open_token(token, TRUST_AUTHORITY, keys, now=now)
     if claims.get("attester_type") != "TDX":
@@ -29,6 +31,6 @@ def verify_trust_authority(
     if claims.get("tdx_is_debuggable") is not False:
         raise TokenClaimsRefused(FACTOR, "the service does not say that nobody debugs the machine")
     stated = str(claims.get("tdx_report_data")).encode()
-    if not hmac.compare_digest(stated, report_data.hex().encode()):
+    if report_data is not None and not hmac.compare_digest(stated, report_data.hex().encode()):
         raise TokenClaimsRefused(FACTOR, "the token was made for other report data")
     return claims

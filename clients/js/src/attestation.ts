@@ -10,7 +10,12 @@ export {
   keyset,
 } from "./attestation/documents.js";
 export { INTEL_SGX_ROOT } from "./attestation/intel-root.js";
-export { type Policy, type PolicyTable, policyHash } from "./attestation/policy.js";
+export {
+  type Policy,
+  type PolicyTable,
+  type PresetName,
+  policyHash,
+} from "./attestation/policy.js";
 export { STEP_NAMES, type Step, type StepName } from "./attestation/steps.js";
 export { parseQuote, type TdxQuote } from "./attestation/tdx-quote.js";
 export {

@@ -1,6 +1,6 @@
 /** bombyx: sealed, attested inference for the OpenAI client and the AI SDK (SPEC `bombyx/1`). */
 
-export type { Policy, PolicyTable } from "./attestation/policy.js";
+export type { Policy, PolicyTable, PresetName } from "./attestation/policy.js";
 export type { Step, StepName, StepResult } from "./attestation/steps.js";
 export type { Dispute, Waiver } from "./client/answer.js";
 export type { PinnedVerifier } from "./client/delegation.js";

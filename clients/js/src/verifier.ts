@@ -4,7 +4,7 @@
  */
 
 import { collateral, evidence, keyset } from "./attestation/documents.js";
-import type { Policy, PolicyTable } from "./attestation/policy.js";
+import type { Policy, PolicyTable, PresetName } from "./attestation/policy.js";
 import { MAX_VERDICT_SECONDS, signVerdict } from "./attestation/verdict.js";
 import { verifyWorker } from "./attestation/verify.js";
 import type { Bytes } from "./bytes.js";
@@ -19,7 +19,7 @@ const MAX_OFFERED_BYTES = 4 * 2 ** 20;
 const offered = object({ keyset, evidence }, { collateral });
 
 export interface VerifierOptions {
-  readonly policy: PolicyTable | Policy;
+  readonly policy: PolicyTable | PresetName | Policy;
   /** 32 secret bytes: the key's seed. */
   readonly seed: Bytes;
   /** Unix seconds; the platform's clock where absent. */

@@ -40,7 +40,9 @@ def examine(
     def read_reference(rim: bytes) -> Reference:
         return parse_rim(rim, now=now)
 
-    raw = RawEvidence(kind=kind, data=data, **more)
+    said = more.pop("collateral", None)
+    files = said if isinstance(said, list) else [one for one in (said,) if one is not None]
+    raw = RawEvidence(kind=kind, data=data, collateral=files, **more)
     return examine_raw(raw, policy=rules, now=now, read_reference=read_reference)
 
 

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import hashes
 
-from bombyx.attestation.checklist import Verdict, judge
+from bombyx.attestation.checklist import Checklist, Finding, Verdict, judge
 from bombyx.attestation.factors import Factor
 from bombyx.attestation.nvidia.device import MAX_CHAIN_BYTES, DeviceEvidence
 from bombyx.attestation.nvidia.reference import Reference
 from bombyx.attestation.nvidia.spdm import MAX_REPORT_BYTES, parse_report
-from bombyx.attestation.nvidia.verify import verify_nvidia
+from bombyx.attestation.nvidia.verify import NvidiaWord, verify_nvidia
 from bombyx.attestation.nvidia.versions import is_older
 from bombyx.attestation.pem import to_pem
 from bombyx.attestation.platform_rules import NvidiaPolicy
@@ -99,20 +99,86 @@ def test_each_fault_has_its_code(shown: tuple[Gpu | DeviceEvidence, ...], refuse
     assert code(examine(*shown)) == refused
 
 
-def reference(version: str = "590.12") -> Reference:
-    return Reference(version, {0: (b"\1" * 48, b"\7" * 48), 1: (b"\2" * 48,)}, NOW)
+def reference(
+    version: str = "590.12", golden: dict[int, tuple[bytes, ...]] | None = None
+) -> Reference:
+    return Reference(version, golden or {0: (b"\1" * 48, b"\7" * 48)}, NOW + 60)
 
 
-def test_measurements_must_be_the_references() -> None:
-    verdict = examine(GPU, SWITCH, references=[reference()])
-    found = next(one for one in verdict.findings if one.name is Factor.NVIDIA_FIRMWARE)
-    assert (code(verdict), found.result) == ("", Result.UNKNOWN)
-    assert "driver is measured as its reference says" in found.detail
-    other = Reference("590.12", {0: (b"\2" * 48,)}, NOW)
-    assert code(examine(GPU, references=[other])) == "firmware_refused"
-    missing = Reference("590.12", {5: (b"\2" * 48,)}, NOW)
-    assert code(examine(GPU, references=[missing])) == "firmware_refused"
-    assert code(examine(GPU, references=[reference("550.1")])) == "collateral_mismatch"
+def word(*references: Reference) -> NvidiaWord:
+    return NvidiaWord(references=references)
+
+
+def firmware(verdict: Verdict) -> Finding:
+    return next(one for one in verdict.findings if one.name is Factor.NVIDIA_FIRMWARE)
+
+
+VBIOS = reference("96.00.a5.00.01", {1: (b"\2" * 48,)})
+BOARD = Gpu(opaque=((6, bytes.fromhex("00a5009601000000")),))
+
+
+@pytest.mark.spec("17.6-d")
+def test_driver_and_vbios_must_be_measured_as_their_references_say() -> None:
+    verdict = examine(BOARD, word=word(reference(), VBIOS))
+    assert (code(verdict), firmware(verdict).result) == ("", Result.PASS)
+    required = {"policy": NvidiaPolicy(require_firmware=True)}
+    assert code(examine(BOARD, word=word(reference(), VBIOS), **required)) == ""
+    for one in (reference(), VBIOS):
+        half = examine(BOARD, word=word(one))
+        assert (code(half), firmware(half).result) == ("", Result.UNKNOWN)
+        assert "has none here" in firmware(half).detail
+        assert code(examine(BOARD, word=word(one), **required)) == "collateral_missing"
+
+
+def test_a_measurement_that_differs_or_is_missing_is_refused() -> None:
+    other = reference(golden={0: (b"\2" * 48,)})
+    missing = reference(golden={5: (b"\2" * 48,)})
+    firmware_of_another = reference(VBIOS.version, {1: (b"\3" * 48,)})
+    assert code(examine(GPU, word=word(other))) == "firmware_refused"
+    assert code(examine(GPU, word=word(missing))) == "firmware_refused"
+    assert code(examine(BOARD, word=word(reference(), firmware_of_another))) == "firmware_refused"
+    assert code(examine(GPU, word=word(reference("550.1")))) == "collateral_mismatch"
+
+
+@pytest.mark.spec("17.6-d")
+def test_a_switch_is_held_to_the_reference_of_its_own_firmware() -> None:
+    switch = replace(SWITCH, opaque=((6, b"96.10.55.00.01\0"),))
+    gpus = (reference(), VBIOS)
+    without = examine(BOARD, switch, word=word(*gpus))
+    assert (code(without), firmware(without).result) == ("", Result.UNKNOWN)
+    assert "the switch's BIOS has none here" in firmware(without).detail
+    own = reference("96.10.55.00.01", {1: (b"\2" * 48,)})
+    assert firmware(examine(BOARD, switch, word=word(*gpus, own))).result is Result.PASS
+    other = reference("96.10.55.00.01", {1: (b"\3" * 48,)})
+    assert code(examine(BOARD, switch, word=word(*gpus, other))) == "firmware_refused"
+    required = NvidiaPolicy(require_firmware=True)
+    assert code(examine(BOARD, switch, word=word(*gpus), policy=required)) == "collateral_missing"
+
+
+@pytest.mark.spec("17.6-d")
+def test_two_references_cannot_speak_of_one_measurement() -> None:
+    both = reference(VBIOS.version, {0: (b"\1" * 48,)})
+    assert code(examine(BOARD, word=word(reference(), both))) == "collateral_mismatch"
+
+
+@pytest.mark.spec("17.6-d")
+def test_a_decoder_that_is_off_was_not_measured() -> None:
+    golden = reference(golden={0: (b"\1" * 48,), 35: (b"\5" * 48,)})
+    assert code(examine(Gpu(opaque=((11, b"\x55"),)), word=word(golden))) == ""
+    for on in ((), ((11, b"\xaa"),)):
+        assert code(examine(Gpu(opaque=on), word=word(golden))) == "firmware_refused"
+
+
+def test_a_verdict_ends_with_the_reference_that_it_stood_on() -> None:
+    proofs = []
+
+    def argue(checklist: Checklist) -> None:
+        given: dict[str, Any] = {"policy": NvidiaPolicy(), "now": NOW, "root": ROOT}
+        given["checklist"] = checklist
+        proofs.append(verify_nvidia([GPU.evidence()], word=word(reference()), **given))
+
+    judge(argue)
+    assert proofs[0].expires_at == NOW + 60
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ TABLES = st.fixed_dictionaries(
             max_size=3,
         ),
     },
-    optional={"gateways": hexes(32)},
+    optional={"gateways": hexes(32), "channel_keys": hexes(32)},
 )
 
 
@@ -61,6 +61,17 @@ def test_order_and_repetition_do_not_change_a_policy() -> None:
     other = parse_policy(policy_table(platforms=["simulated", "tdx", "simulated"]))
     assert one == other
     assert policy_hash(one) == policy_hash(other)
+
+
+def test_an_empty_list_of_channel_keys_is_as_if_it_were_absent() -> None:
+    silent, empty = parse_policy(policy_table()), parse_policy(policy_table(channel_keys=[]))
+    assert silent == empty
+    assert silent.channel_keys == ()
+    paying = parse_policy(policy_table(channel_keys=["22" * 32, "11" * 32, "11" * 32]))
+    assert paying.channel_keys == ("11" * 32, "22" * 32)
+    assert policy_hash(paying) != policy_hash(silent)
+    with pytest.raises(PolicyError, match="channel_keys must hold 32 bytes"):
+        parse_policy(policy_table(channel_keys=["11"]))
 
 
 def test_the_hash_of_a_policy_is_over_its_canonical_form() -> None:

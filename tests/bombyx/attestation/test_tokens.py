@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from bombyx.attestation.factors import Factor
 from bombyx.attestation.tokens.jwk import MAX_JWKS_BYTES, parse_jwks
 from bombyx.attestation.tokens.jws import MAX_TOKEN_BYTES, Issuer, open_token
 from bombyx.attestation.tokens.nras import (
@@ -31,7 +32,7 @@ NOW = 1_800_000_000
 EC_KEY = ec.generate_private_key(ec.SECP384R1())
 RSA_KEY = rsa.generate_private_key(65537, 2048)
 NONCE = bytes(range(32))
-RS256 = Issuer("https://issuer.example", "RS256")
+RS256 = Issuer("https://issuer.example", "RS256", Factor.NVIDIA_NRAS_VERIFIED)
 
 
 def b64(data: bytes) -> str:

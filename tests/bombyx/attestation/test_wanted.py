@@ -12,10 +12,11 @@ import pytest
 from bombyx import canonical
 from bombyx.attestation.evidence import Evidence
 from bombyx.attestation.pem import to_pem
+from bombyx.attestation.raw_files import read_nvidia
 from bombyx.attestation.steps import Result, StepName
-from bombyx.attestation.vendor import AmdAuthority, NvidiaReference, VendorDocument
+from bombyx.attestation.vendor import AmdAuthority, NvidiaReference, VendorDocument, kind_of
 from bombyx.attestation.verify import Examination, examine
-from bombyx.attestation.wanted import read_documents, wanted_documents
+from bombyx.attestation.wanted import read_documents, wanted_documents, wanted_of_device
 from tests.bombyx.attestation import amd, gpus
 from tests.bombyx.attestation.tee import file as genuine
 from tests.bombyx.attestation.test_machines import GPU, ROOTS, SNP_RULES, Worker, snp_quote
@@ -111,9 +112,32 @@ def test_evidence_that_cannot_be_read_wants_nothing(evidence: Evidence) -> None:
 
 def test_a_hopper_wants_its_drivers_reference_once() -> None:
     given = Worker(gpus=(GPU, GPU)).evidence()
-    assert wanted_documents(given) == (f"nvidia/rim/NV_GPU_DRIVER_GH100_{DRIVER}",)
+    driver, status = wanted_documents(given)
+    assert driver == f"nvidia/rim/NV_GPU_DRIVER_GH100_{DRIVER}"
+    assert status.startswith("nvidia/ocsp/")
+    assert status.endswith("/05")
     blackwell = dataclasses.replace(Worker(), gpus=(OTHER,)).evidence()
-    assert wanted_documents(blackwell) == ()
+    (only,) = wanted_documents(blackwell)
+    assert only.startswith("nvidia/ocsp/")
+
+
+def test_genuine_devices_want_their_references_and_all_their_certificates_standing() -> None:
+    def names(file: str) -> list[str]:
+        (one, *_) = read_nvidia(genuine(f"nvidia/{file}"), None)
+        return list(wanted_of_device(one.report, one.chain))
+
+    driver, vbios, *standing = names("hopper_evidence.json")
+    assert driver == "nvidia/rim/NV_GPU_DRIVER_GH100_590.12"
+    assert vbios == "nvidia/rim/NV_GPU_VBIOS_G520_0200_885_9600A50001"
+    assert [one.rpartition("/")[2] for one in standing] == [
+        "412921ce551e4eeda3",
+        "6afe7184f92232c8df7b242261776e56",
+        "4c255ede3bd001bf3f4a3b605fca898a",
+    ]
+    firmware, *_ = names("switch_evidence_ls10.json")
+    assert firmware == "nvidia/rim/NV_SWITCH_BIOS_5612_0002_890_9610550001"
+    for name in (driver, vbios, firmware, *standing):
+        kind_of(name)
 
 
 @pytest.mark.spec("17.10-d")

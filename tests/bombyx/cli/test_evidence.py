@@ -6,9 +6,15 @@ from typing import Any
 
 import pytest
 
+from bombyx import canonical
+from bombyx.attestation.cocoon import model_hash
 from bombyx.attestation.factors import Factor
+from bombyx.attestation.vendor import VendorFile
+from bombyx.attestation.verity import BLOCK_BYTES, verity_root
 from bombyx.cli.main import main
 from tests.bombyx.attestation import tee
+from tests.bombyx.attestation import test_tokens as tokens
+from tests.bombyx.attestation.ocsp_answers import Said
 
 TDX = ["--kind", "tdx", "--evidence", str(tee.FOLDER / "tdx/cocoon_quote_v4.dat")]
 WITH = ["--collateral", str(tee.FOLDER / "tdx/tdx_quote_outdated_collateral.json")]
@@ -107,3 +113,109 @@ def test_a_file_beyond_every_limit_is_refused_unread(
         file.truncate(2**33)
     assert run("--kind", "tdx", "--evidence", str(path), *AT, "--json") == 1
     assert told(capsys)["error"]["code"] == "evidence_too_large"
+
+
+JWT = ["--kind", "nras", "--evidence"]
+
+
+def test_a_token_of_nvidias_service_is_held_to_the_keys_given(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    keys, answer = tmp_path / "jwks.json", tmp_path / "eat.json"
+    keys.write_bytes(tokens.jwks())
+    answer.write_bytes(tokens.eat())
+    at = ["--now", str(tokens.NOW + 10), "--json"]
+    assert run(*JWT, str(answer), "--collateral", str(keys), *at) == 0
+    steps = {step["name"]: step["result"] for step in told(capsys)["steps"]}
+    assert (steps["nvidia_nras_verified"], steps["nonce_match"]) == ("pass", "unknown")
+    nonce = ["--nonce", tokens.NONCE.hex()]
+    assert run(*JWT, str(answer), "--collateral", str(keys), *nonce, *at) == 0
+    document = told(capsys)
+    assert "GPU-0" in document["claims"]
+    assert {one["name"] for one in document["steps"] if one["result"] == "pass"} == {
+        "response_schema", "nonce_match", "nvidia_nras_verified",
+    }  # fmt: skip
+    assert run(*JWT, str(answer), "--collateral", str(keys), "--nonce", "00", *at) == 1
+    assert told(capsys)["error"]["code"] == "token_claims"
+    assert run(*JWT, str(answer), *at) == 1
+    assert told(capsys)["error"]["code"] == "collateral_missing"
+    genuine = str(tee.FOLDER / "nvidia/hopperClaimsv3_detached_eat.json")
+    assert run(*JWT, genuine, "--collateral", str(keys), "--now", "1749601900", "--json") == 1
+    assert told(capsys)["error"]["code"] == "token_forged"
+
+
+def test_a_token_of_intels_service_has_a_step_of_its_own(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    keys, token = tmp_path / "jwks.json", tmp_path / "token"
+    keys.write_bytes(tokens.jwks())
+    said = {"attester_type": "TDX", "attester_tcb_status": "UpToDate", "tdx_is_debuggable": False}
+    data = b"nonce".ljust(64, b"\0")
+    text = tokens.token(tokens.TRUST_AUTHORITY, tdx_report_data=data.hex(), **said)
+    token.write_text(text + "\n", encoding="utf-8")
+    given = ["--kind", "trust-authority", "--evidence", str(token), "--collateral", str(keys)]
+    at = ["--now", str(tokens.NOW + 10), "--json"]
+    for nonce in ([], ["--nonce", b"nonce".hex()]):
+        assert run(*given, *nonce, *at) == 0
+        document = told(capsys)
+        steps = {step["name"]: step["result"] for step in document["steps"]}
+        assert steps["trust_authority_verified"] == "pass"
+        assert steps["nonce_match"] == ("pass" if nonce else "unknown")
+        assert document["claims"]["attester_type"] == "TDX"
+    assert run(*given, "--nonce", "00", *at) == 1
+    assert told(capsys)["error"]["code"] == "token_claims"
+    token.write_bytes(b"\xff")
+    assert run(*given, *at) == 1
+    assert told(capsys)["error"]["code"] == "token_malformed"
+
+
+def test_nvidias_word_may_come_in_several_files_or_in_one(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    answer, file = tmp_path / "answer.der", tmp_path / "collateral.json"
+    answer.write_bytes(Said(about=None).der())
+    more = ["--collateral", RIM, "--collateral", str(answer)]
+    # The answer is about nobody's certificate here, the reference about another driver.
+    assert run(*GPU, *more, *JUNE, "--json") == 1
+    assert told(capsys)["error"]["code"] == "collateral_mismatch"
+    assert run(*GPU, "--collateral", str(answer), *JUNE, "--json") == 0
+    steps = {step["name"]: step for step in told(capsys)["steps"]}
+    assert steps["nvidia_not_revoked"]["result"] == "unknown"
+    assert "0 of 3 certificates" in steps["nvidia_not_revoked"]["detail"]
+    empty = VendorFile(v="bombyx-collateral/1", items=[])
+    file.write_bytes(canonical.encode(empty))
+    assert run(*GPU, "--collateral", str(file), *JUNE, "--json") == 0
+    capsys.readouterr()
+    for wrong in (b"", b"?", b"{}"):
+        file.write_bytes(wrong)
+        assert run(*GPU, "--collateral", str(file), *JUNE, "--json") == 1
+        assert told(capsys)["error"]["code"] == "collateral_malformed"
+
+
+def test_one_file_of_collateral_is_enough_for_cpus(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*TDX, *WITH, *WITH, *AT) == 2
+    assert "too many files" in capsys.readouterr().err
+
+
+def root(*arguments: str) -> int:
+    return main(["evidence", "verity-root", *arguments, "--json"])
+
+
+def test_an_images_root_is_told_and_compared_with_a_command_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    image, line = tmp_path / "image", tmp_path / "cmdline"
+    image.write_bytes(bytes(3 * BLOCK_BYTES))
+    expected = verity_root([bytes(BLOCK_BYTES)] * 3, salt=b"\x01").hex()
+    place = "org/model@" + "c" * 40
+    assert root("--image", str(image), "--salt", "01", "--model", place) == 0
+    assert told(capsys) == {"root": expected, "model_hash": model_hash(place, expected).hex()}
+    line.write_text(f"ro roothash={expected}\n", encoding="utf-8")
+    assert root("--image", str(image), "--salt", "01", "--command-line", str(line)) == 0
+    assert told(capsys)["named"] is True
+    assert root("--image", str(image), "--command-line", str(line)) == 1
+    assert told(capsys)["named"] is False
+    for wrong in (["--salt", "x"], ["--model", "unnamed"]):
+        assert root("--image", str(image), *wrong) == 2
+    image.write_bytes(b"uneven")
+    assert root("--image", str(image)) == 2

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from bombyx import canonical
+from bombyx import canonical, collateral_file
 from bombyx.attestation.vendor import NvidiaReference, VendorFile, VendorItem, vendor_item
 from bombyx.cli import output
 from bombyx.cli.main import main
-from gateway.collateral import command
 from gateway.collateral.lives import REFERENCE_SECONDS
 from gateway.collateral.repository import Shelf
 from gateway.collateral.service import CollateralService
@@ -151,7 +150,7 @@ def test_files_that_cannot_be_used_are_told(
     for verb, why in (("import", "cannot be read"), ("export", "cannot be written")):
         told = run(capsys, "collateral", verb, absent, "--database-url", url, code=1)
         assert why in told["error"]["message"]
-    monkeypatch.setattr(command, "MAX_FILE_BYTES", 3)
+    monkeypatch.setattr(collateral_file, "MAX_FILE_BYTES", 3)
     file = write(tmp_path / "file", rim(fetched_at=1, next_update=2))
     told = run(capsys, "collateral", "import", file, "--database-url", url, code=1)
     assert "longer" in told["error"]["message"]

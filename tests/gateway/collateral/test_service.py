@@ -7,19 +7,23 @@ import json
 from datetime import UTC, date, datetime
 
 import pytest
-from pydantic import ValidationError
+from cryptography.hazmat.primitives import hashes
 
 from bombyx import canonical
 from bombyx.attestation.checklist import judge
 from bombyx.attestation.collateral import Collateral, collateral_digest
-from bombyx.attestation.platform_rules import SnpPolicy, TdxPolicy
+from bombyx.attestation.nvidia.revocation import STATUS_SECONDS
+from bombyx.attestation.nvidia.verify import NvidiaWord, verify_nvidia
+from bombyx.attestation.platform_rules import NvidiaPolicy, SnpPolicy, TdxPolicy
 from bombyx.attestation.snp.verify import SnpEvidence, verify_snp
 from bombyx.attestation.tdx.verify import TdxEvidence, verify_tdx
-from bombyx.attestation.vendor import AmdAuthority, AmdEndorsement, read_document
+from bombyx.attestation.vendor import AmdAuthority, AmdEndorsement, NvidiaStatus, read_document
+from bombyx.attestation.wanted import wanted_of_device
 from bombyx.errors import NotFound, Overloaded, RemoteError
 from gateway.collateral import service as module
-from gateway.collateral.lives import REFERENCE_SECONDS, STATUS_SECONDS
-from gateway.settings import GatewaySettings
+from gateway.collateral.lives import REFERENCE_SECONDS
+from tests.bombyx.attestation import gpus
+from tests.bombyx.attestation.ocsp_answers import Said
 from tests.gateway.collateral import vendors as around
 from tests.gateway.collateral.conftest import Desk
 from tests.gateway.collateral.vendors import (
@@ -38,10 +42,8 @@ from tests.gateway.collateral.vendors import (
     TDX,
     VCEK,
     body,
-    leads_to,
     ocsp_answer,
     revocation_list,
-    silence,
     status,
 )
 
@@ -102,9 +104,35 @@ async def test_a_status_is_asked_about_the_certificate_that_is_named(lite: Desk)
     assert kept.next_update == NOW + DAY
 
 
+async def test_a_status_that_was_fetched_shows_that_a_device_is_not_revoked(lite: Desk) -> None:
+    lite.clock.now = gpus.NOW
+    evidence = gpus.Gpu().evidence()
+    (name,) = [one for one in wanted_of_device(evidence.report, evidence.chain) if "/ocsp/" in one]
+    lite.vendors.faults["/ocsp"] = body(Said().der())
+    document = read_document(name, (await lite.service.find(name)).document)
+    assert isinstance(document, NvidiaStatus)
+    word = NvidiaWord(answers=[base64.b64decode(document.response)])
+    found = judge(
+        lambda list_: verify_nvidia(
+            [evidence],
+            policy=NvidiaPolicy(require_revocation=True),
+            now=gpus.NOW,
+            checklist=list_,
+            word=word,
+            root=gpus.ROOT,
+        )
+    )
+    assert found.refusal is None
+    lite.vendors.faults["/ocsp"] = body(Said(digest=hashes.SHA1()).der())
+    other = lite.another()
+    with pytest.raises(RemoteError, match="another certificate"):
+        await other.find(name.replace("/05", "/06"))
+    await other.close()
+
+
 async def test_a_status_without_an_end_is_good_for_an_hour(lite: Desk) -> None:
-    lite.vendors.faults["/ocsp"] = body(ocsp_answer(int(SERIAL, 16), None))
-    assert (await lite.service.find(OCSP)).next_update == NOW + STATUS_SECONDS
+    lite.vendors.faults["/ocsp"] = body(ocsp_answer(int(SERIAL, 16), None, since=NOW - 60))
+    assert (await lite.service.find(OCSP)).next_update == NOW - 60 + STATUS_SECONDS
 
 
 async def test_many_who_want_one_name_ask_the_vendor_once(desk: Desk) -> None:
@@ -272,137 +300,6 @@ async def test_strangers_cannot_make_the_gateway_press_a_vendor(
     with pytest.raises(NotFound):
         await lite.service.find(names[2])
     assert lite.vendors.times("/tcb?") == 3
-
-
-@pytest.mark.spec("17.10-b")
-@pytest.mark.parametrize(
-    ("part", "fault", "why"),
-    [
-        ("", silence, "cannot be asked: TimeoutError"),
-        ("", status(429), "status 429"),
-        ("", status(500), "status 500"),
-        ("", leads_to("http://127.0.0.1:1/"), "leads elsewhere"),
-        ("", leads_to("https://127.0.0.1/"), "leads elsewhere"),
-        ("", leads_to("//example.org/"), "leads elsewhere"),
-        ("", leads_to("ftp://x/"), "leads elsewhere"),
-        ("", leads_to("/elsewhere"), "leads in circles"),
-        ("/tcb?", body(b"x" * 300_000), "more than"),
-        ("/tcb?", body(b"<html>"), "cannot be read"),
-        ("/tcb?", body(b'{"tcbInfo":{"id":"TDX"},"signature":""}'), "cannot be read"),
-        (
-            "/tcb?",
-            body(b'{"tcbInfo":{"id":"TDX","fmspc":"000000000000"},"signature":""}'),
-            "another family",
-        ),
-        ("/tcb?", body(f'{{"tcbInfo":{DCAP["tcb_info"]},"signature":"00"}}'.encode()), "no chain"),
-        ("/pckcrl", body(b"not a list"), "no chain"),
-        ("RootCA", body(b"not a list"), "a revocation list that is none"),
-        ("RootCA", body(b"0\x03\x02\x01\x00"), "cannot be read|error parsing"),
-    ],
-)
-async def test_a_vendor_that_fails_is_told_and_nothing_is_kept(
-    lite: Desk, part: str, fault: around.Answer, why: str
-) -> None:
-    lite.vendors.faults[part] = fault
-    service = lite.another(collateral_fetch_s=1) if fault is silence else lite.service
-    with pytest.raises(RemoteError, match=why):
-        await service.find(TDX)
-    assert await lite.shelf.by_name(TDX) is None
-
-
-async def test_a_vendor_that_is_down_is_told(lite: Desk) -> None:
-    service = lite.another(amd_kds_url="http://127.0.0.1:1")
-    with pytest.raises(RemoteError, match=r"127\.0\.0\.1 cannot be asked: ConnectError"):
-        await service.find(MILAN)
-    await service.close()
-
-
-@pytest.mark.parametrize(
-    ("name", "part", "fault"),
-    [
-        (MILAN_CHIP, "Milan", body(b"<html>")),
-        (MILAN_CHIP, "Milan", body((around._FOLDER / "snp/google_milan_vcek.der").read_bytes())),
-        (MILAN, "cert_chain", body(b"\xff")),
-        (MILAN, "cert_chain", body(b"no chain")),
-        (MILAN, "Milan/crl", body(b"")),
-        (MILAN, "Milan/crl", body(b"no list")),
-        (RIM, "rim", body(b"{}")),
-        (RIM, "rim", body(b'{"rim":"?"}')),
-        (RIM, "rim", body(b'{"rim":"bm8geG1s"}')),
-        (OCSP, "ocsp", body(b"no answer")),
-        (OCSP, "ocsp", body(ocsp_answer(7))),
-        (OCSP, "ocsp", leads_to("/ocsp2")),
-    ],
-)
-async def test_what_is_not_what_was_asked_for_is_not_kept(
-    lite: Desk, name: str, part: str, fault: around.Answer
-) -> None:
-    lite.vendors.faults[part] = fault
-    with pytest.raises(RemoteError):
-        await lite.service.find(name)
-    assert await lite.shelf.by_name(name) is None
-
-
-@pytest.mark.parametrize(
-    ("name", "part", "fault"),
-    [
-        (MILAN, "Milan/crl", body(revocation_list(NOW))),
-        (OCSP, "ocsp", body(ocsp_answer(int(SERIAL, 16), NOW))),
-    ],
-)
-async def test_what_has_ended_at_the_vendor_is_not_kept(
-    lite: Desk, name: str, part: str, fault: around.Answer
-) -> None:
-    lite.vendors.faults[part] = fault
-    with pytest.raises(RemoteError, match="has ended already"):
-        await lite.service.find(name)
-    assert await lite.shelf.by_name(name) is None
-
-
-async def test_a_redirect_on_the_same_host_is_followed(lite: Desk) -> None:
-    lite.vendors.faults["/vcek/v1/Milan/cert_chain"] = leads_to("/moved")
-    lite.vendors.faults["/moved"] = body(around.CHAIN)
-    assert (await lite.service.find(MILAN)).name == MILAN
-
-
-@pytest.mark.parametrize("name", NAMES)
-async def test_a_vendor_that_the_settings_leave_out_is_not_asked(lite: Desk, name: str) -> None:
-    nobody = dict.fromkeys(
-        ("intel_pcs_url", "amd_kds_url", "nvidia_rim_url", "nvidia_ocsp_url"), ""
-    )
-    service = lite.another(**nobody)
-    with pytest.raises(NotFound, match="does not ask"):
-        await service.find(name)
-    assert lite.vendors.asked == []
-    await service.close()
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "",
-        "tdx/90C06F000000/platform",
-        "tdx/90c06f000000/platform/../x",
-        "sev-snp/rome/vcek",
-        "sev-snp/milan/vcek?x=1",
-        "nvidia/rim/../../secret",
-        "nvidia/rim/a b",
-        "https://example.org/",
-    ],
-)
-async def test_only_names_of_platforms_are_asked_about(lite: Desk, name: str) -> None:
-    with pytest.raises(ValueError, match="names no collateral"):
-        await lite.service.find(name)
-    assert lite.vendors.asked == []
-
-
-@pytest.mark.parametrize(
-    "url", ["ftp://x", "//x", "http://", "http://user:secret@x", "http://x/?q", "http://x#f", "x"]
-)
-def test_addresses_of_vendors_are_plain(url: str) -> None:
-    for name in ("intel_pcs_url", "amd_kds_url", "nvidia_rim_url", "nvidia_ocsp_url"):
-        with pytest.raises(ValidationError):
-            GatewaySettings.model_validate({name: url})
 
 
 async def test_what_is_brought_is_taken_when_it_is_good_for_longer(desk: Desk) -> None:

@@ -75,14 +75,14 @@ def _responder() -> x509.Certificate:
     return builder.sign(_key(), hashes.SHA256())
 
 
-def ocsp_answer(serial: int, end: int | None = NOW + DAY) -> bytes:
+def ocsp_answer(serial: int, end: int | None = NOW + DAY, *, since: int = NOW - DAY) -> bytes:
     builder = ocsp.OCSPResponseBuilder().add_response_by_hash(
         b"\xaa" * 48,
         b"\xbb" * 48,
         serial,
         hashes.SHA384(),
         ocsp.OCSPCertStatus.GOOD,
-        moment(NOW - DAY),
+        moment(since),
         None if end is None else moment(end),
         None,
         None,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from bombyx import canonical
+from bombyx import canonical, collateral_file
 from bombyx.attestation.vendor import (
     MAX_DOCUMENT_BYTES,
     AmdEndorsement,
@@ -15,7 +15,6 @@ from bombyx.attestation.vendor import (
     vendor_item,
 )
 from bombyx.errors import AttestationError, SetupError
-from worker.attest import collateral_source
 from worker.attest.collateral_source import CollateralFile, GatewayCollateral, find_endorsement
 
 NAME = f"sev-snp/genoa/{'ab' * 64}/{'01' * 8}"
@@ -103,6 +102,6 @@ def test_a_file_that_is_none_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
         CollateralFile(tmp_path / "absent")
     with pytest.raises(SetupError, match="no file of collateral"):
         CollateralFile(written(tmp_path, NAME, NAME))
-    monkeypatch.setattr(collateral_source, "MAX_FILE_BYTES", 10)
+    monkeypatch.setattr(collateral_file, "MAX_FILE_BYTES", 10)
     with pytest.raises(SetupError, match="is longer"):
         CollateralFile(written(tmp_path, NAME))

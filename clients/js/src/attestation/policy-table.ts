@@ -5,6 +5,7 @@ import { asRecord } from "../schema.js";
 
 /** Entries of one list or table: policies are written by people, and a lookup stays cheap. */
 const MAX_ENTRIES = 4096;
+const MASK = /^0x[0-9a-f]{1,16}$/;
 const NAME = /^[A-Za-z0-9._:/@+-]{1,128}$/;
 
 /** One table of a policy; every key must be taken before `finish`. */
@@ -41,6 +42,53 @@ export class Table {
       throw wrong(this.#dotted(key), "must be an integer");
     }
     return value;
+  }
+
+  /** An integer of 0 to 2^53 - 1; absent is the default. */
+  count(key: string, absent: number): number {
+    const value = this.#optional(key, absent);
+    if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0) {
+      throw wrong(this.#dotted(key), "must be an integer, not below 0");
+    }
+    return value;
+  }
+
+  /** A boolean; absent is false. */
+  flag(key: string): boolean {
+    const value = this.#optional(key, false);
+    if (typeof value !== "boolean") throw wrong(this.#dotted(key), "must be true or false");
+    return value;
+  }
+
+  /** A mask of up to 64 bits, written `0x…`, in its shortest form; absent is the default. */
+  bits(key: string, absent: string): string {
+    const value = this.#optional(key, absent);
+    if (typeof value !== "string" || !MASK.test(value)) {
+      throw wrong(this.#dotted(key), 'must be bits in hex, such as "0x10"');
+    }
+    return `0x${BigInt(value).toString(16)}`;
+  }
+
+  /** A required string. */
+  text(key: string): string {
+    const value = this.#required(key);
+    if (typeof value !== "string") throw wrong(this.#dotted(key), "must be a string");
+    return value;
+  }
+
+  /** A list of strings of a form, sorted; absent is empty. */
+  texts(key: string, form: RegExp): readonly string[] {
+    const items = this.#list(key).map((item) => {
+      if (typeof item === "string" && form.test(item)) return item;
+      throw wrong(this.#dotted(key), "holds what cannot be in it");
+    });
+    return sorted(items);
+  }
+
+  /** As `hexes`, under its key; absent is nothing: nobody asks. */
+  listed(key: string, size: number): Readonly<Record<string, readonly string[]>> {
+    const form = new RegExp(`^[0-9a-f]{${2 * size}}$`);
+    return this.has(key) ? { [key]: this.texts(key, form) } : {};
   }
 
   choice<const T extends string>(key: string, allowed: readonly T[]): T {
@@ -80,6 +128,11 @@ export class Table {
     this.#left.delete(key);
     if (!this.has(key)) throw wrong(this.#dotted(key), "is missing");
     return this.#source[key];
+  }
+
+  #optional(key: string, absent: unknown): unknown {
+    this.#left.delete(key);
+    return this.has(key) ? this.#source[key] : absent;
   }
 
   #list(key: string): readonly unknown[] {

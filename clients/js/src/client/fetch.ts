@@ -3,7 +3,12 @@
  * the plain OpenAI request, verifies workers, seals, and streams the plain answer back.
  */
 
-import { type Policy, type PolicyTable, parsePolicy } from "../attestation/policy.js";
+import {
+  type Policy,
+  type PolicyTable,
+  type PresetName,
+  parsePolicy,
+} from "../attestation/policy.js";
 import type { Bytes } from "../bytes.js";
 import { BombyxError } from "../errors.js";
 import type { Dispute, Waiver } from "./answer.js";
@@ -16,8 +21,8 @@ import { clearRequest } from "./routes.js";
 import { Session } from "./session.js";
 
 export interface FetchOptions {
-  /** Which workers may read the requests: SPEC 17.3's tables, or what `parsePolicy` made of them. */
-  readonly policy: PolicyTable | Policy;
+  /** Which workers may read the requests: SPEC 17.3's tables, a preset, or what was read of them. */
+  readonly policy: PolicyTable | PresetName | Policy;
   /** Secrets that the application keeps; fresh ones, forgotten with the page, where absent. */
   readonly identity?: Identity;
   /** The most that one request may cost, in nano. */
@@ -74,12 +79,12 @@ export function readPolicy(source: unknown): Policy {
   return policy;
 }
 
-function isParsed(source: PolicyTable | Policy): source is Policy {
-  return parsedPolicies.has(source);
+function isParsed(source: PolicyTable | PresetName | Policy): source is Policy {
+  return typeof source === "object" && parsedPolicies.has(source);
 }
 
 /** Either form of a policy as the one that verifiers take. */
-export function asPolicy(source: PolicyTable | Policy): Policy {
+export function asPolicy(source: PolicyTable | PresetName | Policy): Policy {
   return isParsed(source) ? source : readPolicy(source);
 }
 

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parsePolicy, policyHash } from "../../src/attestation/policy.js";
-import { readPolicy } from "../../src/client/fetch.js";
+import { asPolicy, readPolicy } from "../../src/client/fetch.js";
 import { parsePolicyToml } from "../../src/toml.js";
 import { load } from "./vectors.js";
 
@@ -15,6 +15,15 @@ test("equal rules are equal policies, whatever their order", () => {
   const other = parsePolicy({ ...TABLE, simulated: { roots: [...roots, ...roots].reverse() } });
   assert.equal(policyHash(one), policyHash(other));
   assert.notEqual(policyHash(one), policyHash(parsePolicy(TABLE)));
+});
+
+test("keys that may be paid are part of a policy, and none is as if it said nothing", () => {
+  const [one, other] = ["11".repeat(32), "22".repeat(32)];
+  const paying = parsePolicy({ ...TABLE, channel_keys: [other, one, one] });
+  assert.deepEqual(paying.channel_keys, [one, other]);
+  assert.notEqual(policyHash(paying), policyHash(parsePolicy(TABLE)));
+  const nobody = parsePolicy({ ...TABLE, channel_keys: [] });
+  assert.equal(policyHash(nobody), policyHash(parsePolicy(TABLE)));
 });
 
 test("a policy in TOML is the same policy", () => {
@@ -53,6 +62,7 @@ const WRONG: readonly (readonly [string, unknown])[] = [
   ["unknown key models.smol.size", { ...TABLE, models: { smol: { size: 1 } } }],
   ["models holds a name", { ...TABLE, models: { "a b": {} } }],
   ["gateways must hold 32 bytes", { ...TABLE, gateways: ["00"] }],
+  ["channel_keys must hold 32 bytes", { ...TABLE, channel_keys: ["00"] }],
   ["mainnet cannot accept it", { ...TABLE, network: "mainnet" }],
 ];
 
@@ -66,3 +76,28 @@ for (const [sentence, table] of WRONG) {
     );
   });
 }
+
+for (const [at, one] of load("policies").at("accepted").items.entries()) {
+  test(`policy ${at} has the hash that every implementation gives it`, () => {
+    const table = one.at("table").object;
+    assert.equal(policyHash(parsePolicy(table)), one.at("hash").text);
+  });
+}
+
+for (const [at, one] of load("policies").at("refused").items.entries()) {
+  test(`policy ${at} is refused, and ${one.at("names").text} is named`, () => {
+    assert.throws(
+      () => parsePolicy(one.at("table").object),
+      (error: Error & { code?: string }) =>
+        error.code === "policy_error" && error.message.includes(one.at("names").text),
+    );
+  });
+}
+
+test("a preset may stand wherever a policy may", () => {
+  const named = readPolicy("hardware");
+  assert.equal(policyHash(named), policyHash(parsePolicy({ version: 1, preset: "hardware" })));
+  assert.deepEqual(named.platforms, ["sev-snp", "tdx"]);
+  assert.equal(asPolicy("development").network, "local");
+  assert.throws(() => readPolicy("soft"), { code: "policy_error" });
+});
