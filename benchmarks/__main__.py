@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import (
+    acceptance,
     client_answer,
     client_seal,
     client_stream,
@@ -34,6 +35,8 @@ TARGETS = {
     "sealed request, one frame": 220,
     "sealed stream, per token": 33,
     "voucher, digest and signature": 83,
+    "voucher, header to books, no database": 83,
+    "a channel adds to a request": 150,
     "worker, per token besides the engine": 60,
     "two processes against one": 1.15,
 }
@@ -71,7 +74,7 @@ def _costs(only: str | None, *, rounds: int) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     if only in (None, "client"):
         rows += client_seal.measure() + client_answer.measure() + client_stream.measure()
-        rows += vouchers.measure()
+        rows += vouchers.measure() + acceptance.measure(rounds=rounds)
     if only in (None, "relay"):
         for case in relay.CASES:
             print(f"measuring: {case.name} …", file=sys.stderr)

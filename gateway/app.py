@@ -25,6 +25,14 @@ from gateway.admin import endpoints as admin_endpoints
 from gateway.admin.guard import AdminGuard
 from gateway.admin.sanctions import Sanctions
 from gateway.browsers import Browsers
+from gateway.channels import endpoints as channel_endpoints
+from gateway.channels import treasury_endpoints
+from gateway.channels.counter import Counter
+from gateway.channels.metrics import ChainCollector
+from gateway.channels.offers import Cashier
+from gateway.channels.port import ChainSide
+from gateway.channels.repository import Channels
+from gateway.channels.till import Till
 from gateway.collateral import endpoints as collateral_endpoints
 from gateway.collateral.beside import Beside
 from gateway.collateral.repository import Shelf
@@ -35,7 +43,7 @@ from gateway.context import Context, unix_ms, unix_seconds
 from gateway.database import check, create_engine, sqlite_path
 from gateway.directory import endpoints as directory_endpoints
 from gateway.http import BodyLimit, install_errors
-from gateway.identity import load_keys
+from gateway.identity import GatewayKeys, load_keys
 from gateway.inference.alarms import Alarms
 from gateway.inference.bare import serve_bare
 from gateway.inference.dispatcher import Dispatcher, Timeouts
@@ -74,9 +82,17 @@ _log = structlog.get_logger(__name__)
 
 @contextlib.asynccontextmanager
 async def open_context(
-    settings: GatewaySettings, *, state: Path, policy: Policy, link_url: str
+    settings: GatewaySettings,
+    *,
+    state: Path,
+    policy: Policy,
+    link_url: str,
+    chain: ChainSide | None = None,
 ) -> AsyncIterator[Context]:
-    """A running process without its HTTP server; raises `SetupError`."""
+    """A running process without its HTTP server; raises `SetupError`.
+
+    Without a `chain` it takes no payment channels.
+    """
     url = settings.database_url or f"sqlite:///{state / 'gateway.db'}"
     await check(url)
     keys = load_keys(state)
@@ -113,6 +129,8 @@ async def open_context(
         alarms=Alarms(),
         now=time.monotonic,
     )
+    channels = Channels(engine)
+    counter = _counter(channels, chain, settings, keys)
     context = Context(
         settings=settings,
         keys=keys,
@@ -152,6 +170,8 @@ async def open_context(
         ),
         collateral=collateral,
         beside=Beside(collateral),
+        till=Till(channels, counter.cashier if counter is not None else None),
+        counter=counter,
         link_url=link_url,
     )
     deadlines.attach(desk)
@@ -173,6 +193,16 @@ async def open_context(
         await meter.close()
         await store.close()
         await engine.dispose()
+
+
+def _counter(
+    channels: Channels, chain: ChainSide | None, settings: GatewaySettings, keys: GatewayKeys
+) -> Counter | None:
+    if chain is None:
+        return None
+    signer, deadline_s = keys.channel, settings.max_duration_s + settings.settlement_grace_s
+    cashier = Cashier(chain.network, chain.account, signer.public_key, deadline_s)
+    return Counter(channels, chain, cashier=cashier, signer=signer)
 
 
 async def _sweep(context: Context) -> None:
@@ -206,6 +236,8 @@ def build_app(context: Context) -> FastAPI:
     app.include_router(collateral_endpoints.router)
     app.include_router(evidence_endpoints.router)
     app.include_router(receipt_endpoints.router)
+    app.include_router(channel_endpoints.router)
+    app.include_router(treasury_endpoints.router)
     app.include_router(admin_endpoints.router)
     app.include_router(key_endpoints.router)
 
@@ -232,6 +264,7 @@ def build_app(context: Context) -> FastAPI:
         own = CollectorRegistry()
         router = context.dispatcher.router
         own.register(RoutingCollector(router, context.registry.standings, time.monotonic))
+        own.register(ChainCollector(lambda: context.watch))
 
         @app.get("/metrics", include_in_schema=False)
         async def metrics() -> Response:

@@ -88,6 +88,7 @@ async def _audit(url: str) -> dict[str, object]:
             "charges without a billed receipt": await store.billing_gap(),
             "balances unlike their entries": await store.unposted(),
             "accounts lent beyond their balance": await store.overcommitted(),
+            "channels unlike their claims and entries": await store.uneven_channels(),
         }
     finally:
         await store.close()

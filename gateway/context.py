@@ -8,6 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bombyx.attestation.policy import Policy
 from gateway.accounts.key_ring import KeyRing, PayerBook
 from gateway.admin.sanctions import Sanctions
+from gateway.channels.counter import Counter
+from gateway.channels.till import Till
+from gateway.channels.treasury import Treasury, Watch
 from gateway.collateral.beside import Beside
 from gateway.collateral.service import CollateralService
 from gateway.identity import GatewayKeys
@@ -53,8 +56,14 @@ class Context:
     neighbours: Neighbours
     collateral: CollateralService
     beside: Beside
+    till: Till
+    counter: Counter | None
+    """Where channels are registered and closed; None without a chain."""
     link_url: str
     draining: bool = False
+    treasury: Treasury | None = None
+    """Deposits and withdrawals by the chain; None without one, as is `watch`."""
+    watch: Watch | None = None
 
     @property
     def gateway(self) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 import structlog
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,11 +22,10 @@ from bombyx.errors import (
     StoreBusy,
     TooLarge,
     WrongMediaType,
-    envelope,
 )
 from gateway.context import Context
 from gateway.inference.exchange import header_of
-from gateway.inference.wire import bearer, error_headers
+from gateway.inference.wire import bearer, error_answer
 from gateway.metering.rows import StoredKey
 
 MAX_BODY_BYTES = 2**20
@@ -65,28 +64,27 @@ KeyDep = Annotated[StoredKey, Depends(any_key)]
 AdminDep = Annotated[StoredKey, Depends(admin_key)]
 
 
-def render(error: BombyxError) -> JSONResponse:
-    """The error envelope with the headers that SDKs read."""
-    response = JSONResponse(envelope(error), status_code=error.status)
-    for name, value in error_headers(error):
-        response.headers[name.decode()] = value.decode()
-    return response
+def render(error: BombyxError) -> Response:
+    """The error envelope, with the headers that SDKs read."""
+    headers, body = error_answer(error)
+    named = {name.decode(): value.decode() for name, value in headers}
+    return Response(body, status_code=error.status, headers=named)
 
 
 def install_errors(app: FastAPI) -> None:
     """One envelope for everything that can go wrong on a route."""
 
     @app.exception_handler(BombyxError)
-    async def _ours(_request: Request, error: BombyxError) -> JSONResponse:
+    async def _ours(_request: Request, error: BombyxError) -> Response:
         return render(error)
 
     @app.exception_handler(RequestValidationError)
-    async def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+    async def _invalid(_request: Request, error: RequestValidationError) -> Response:
         where = next((".".join(str(part) for part in e["loc"][1:]) for e in error.errors()), None)
         return render(RequestError("a parameter is missing or wrong", param=where))
 
     @app.exception_handler(HTTPException)
-    async def _http(request: Request, error: HTTPException) -> JSONResponse:
+    async def _http(request: Request, error: HTTPException) -> Response:
         response = render(_known(error.status_code))
         response.headers.update(error.headers or {})
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
@@ -95,7 +93,7 @@ def install_errors(app: FastAPI) -> None:
         return response
 
     @app.exception_handler(Exception)
-    async def _unforeseen(_request: Request, error: Exception) -> JSONResponse:
+    async def _unforeseen(_request: Request, error: Exception) -> Response:
         _log.error("unforeseen", kind=type(error).__name__)
         return render(BombyxError("something went wrong here; it was logged"))
 

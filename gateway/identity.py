@@ -1,5 +1,6 @@
-"""The gateway's own keys: identity, bare payer, cluster (SPEC 1.2, 5.3). One key, one role.
+"""The gateway's own keys: identity, bare payer, channels, cluster (SPEC 1.2, 5.3, 7.2).
 
+One key, one role.
 They lie in the state folder, readable by their owner alone; processes of one gateway share them.
 """
 
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bombyx.errors import SetupError
+from bombyx.money.channel.closing import ChannelSigner
 from bombyx.signing import SEED_BYTES, Role, Signer
 from gateway.metering.ticket import KEY_BYTES
 
@@ -21,6 +23,8 @@ class GatewayKeys:
 
     identity: Signer
     payer: Signer
+    channel: ChannelSigner
+    """Ends channels; in their addresses, so that a new key is for new channels only."""
     cluster: bytes
 
     @property
@@ -36,6 +40,7 @@ def load_keys(state: Path) -> GatewayKeys:
     return GatewayKeys(
         identity=Signer(Role.GATEWAY, _secret(folder / "identity.key", SEED_BYTES)),
         payer=Signer(Role.PAYER, _secret(folder / "payer.key", SEED_BYTES)),
+        channel=ChannelSigner(_secret(folder / "channel.key", SEED_BYTES)),
         cluster=_secret(folder / "cluster.key", KEY_BYTES),
     )
 

@@ -33,6 +33,7 @@ PUBLIC = frozenset({"/healthz", "/readyz", "/v1/gateways"})
 _ANYWHERE = (400, 404, 408, 413, 431, 500, 503)
 _WITH_KEY = (401, 403)
 _ADMIN = (409,)
+_CHANNELS = (402, 409)
 _INFERENCE = (402, 409, 415, 422, 429, 502, 504)
 _WORDS = {
     400: "The request is wrong.",
@@ -116,6 +117,8 @@ def _complete(path: str, operation: Schema) -> None:
         statuses += _WITH_KEY
     if path.startswith("/admin/"):
         statuses += _ADMIN
+    if path.startswith("/v1/channels"):
+        statuses += _CHANNELS
     if path in _REQUIRED:
         statuses += _INFERENCE
         operation["requestBody"] = {"required": True, "content": _bodies(path)}

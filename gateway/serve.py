@@ -20,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from bombyx.attestation.policy import Policy, named_policy, parse_policy
 from bombyx.errors import BombyxError, PolicyError, SetupError
 from gateway.app import Front, open_context
+from gateway.channels.connecting import connected, watched
 from gateway.context import Context, unix_seconds
 from gateway.protocol import hot_protocol
 from gateway.ratls.keeper import attested_tls
@@ -124,7 +125,15 @@ async def serve(
     link_url = link_url_of(settings, own)
     with contextlib.closing(own):
         async with (
-            open_context(settings, state=state, policy=policy, link_url=link_url) as context,
+            connected(settings, state=state) as connection,
+            open_context(
+                settings,
+                state=state,
+                policy=policy,
+                link_url=link_url,
+                chain=None if connection is None else connection.side,
+            ) as context,
+            watched(context, connection),
             attested_tls(settings, context, state=state, clock=unix_seconds) as tls,
         ):
             grace = settings.shutdown_grace_s

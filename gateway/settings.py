@@ -1,7 +1,7 @@
 """Settings of the gateway: `[gateway]` of bombyx.toml, `BOMBYX_GATEWAY_*`, flags."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -63,6 +63,10 @@ class GatewaySettings(RoleSettings):
     cors_origins: tuple[str, ...] = ("*",)
     """Origins whose pages may call this gateway; `*` is all of them, none is `[]`."""
     metrics: bool = True
+    chain: Literal["auto", "ton", "none"] = "auto"
+    """Take payment channels and deposits by `[ton]`; `auto` does where its `providers` are set."""
+    chain_every_s: Annotated[int, Field(ge=1, le=600)] = 5
+    """How often channels and the wallet are looked at; a close must be seen within its period."""
     ra_tls: bool = False
     """Serve TLS with a certificate that carries this machine's evidence (ra-tls.md)."""
     ra_tls_life_s: Annotated[int, Field(ge=60, le=86_000)] = 43_200

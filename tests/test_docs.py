@@ -28,6 +28,8 @@ from bombyx.signing import Kind
 from gateway.accounts import endpoints as accounts
 from gateway.admin import endpoints as admin
 from gateway.app import INFERENCE_PATHS
+from gateway.channels import endpoints as channels
+from gateway.channels import treasury_endpoints as treasury
 from gateway.collateral import endpoints as collateral
 from gateway.directory import endpoints as directory
 from gateway.receipts import endpoints as receipts
@@ -147,7 +149,7 @@ def test_every_flag_of_up_and_demo_is_documented() -> None:
 
 def routes() -> set[str]:
     found = {f"POST {path}" for path in INFERENCE_PATHS} | {f"WS {LINK_PREFIX}{{slot}}"}
-    routers = (accounts, admin, collateral, directory, evidence, receipts)
+    routers = (accounts, admin, channels, collateral, directory, evidence, receipts, treasury)
     for router in (module.router for module in routers):
         for route in router.routes:
             assert isinstance(route, APIRoute)

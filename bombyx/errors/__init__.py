@@ -36,6 +36,7 @@ from bombyx.errors.channel import (
     ChannelClosing,
     ChannelHalted,
     ChannelKeyWeak,
+    ChannelNotFound,
     ChannelNotOurs,
     ChannelPeriodRefused,
     ChannelRolledBack,
@@ -56,6 +57,7 @@ from bombyx.errors.channel import (
     VoucherExpires,
     VoucherForeign,
     VoucherForged,
+    VoucherMalformed,
     VoucherRequired,
 )
 from bombyx.errors.collateral import (
@@ -188,6 +190,7 @@ __all__ = [
     "ChannelClosing",
     "ChannelHalted",
     "ChannelKeyWeak",
+    "ChannelNotFound",
     "ChannelNotOurs",
     "ChannelPeriodRefused",
     "ChannelRolledBack",
@@ -289,6 +292,7 @@ __all__ = [
     "VoucherExpires",
     "VoucherForeign",
     "VoucherForged",
+    "VoucherMalformed",
     "VoucherRequired",
     "WorkerBusy",
     "WorkerRefused",

@@ -11,6 +11,8 @@ class PaymentRequired(RequestError):
     status = 402
     type = "insufficient_quota"
     code = "payment_required"
+    payment: bytes | None = None
+    """Canonical terms that go beside the error."""
 
 
 class VoucherRequired(PaymentRequired):
@@ -67,6 +69,12 @@ class VoucherExpires(RequestError):
     code = "voucher_expires"
 
 
+class VoucherMalformed(RequestError):
+    """Raised for a voucher header that holds no voucher in its canonical form."""
+
+    code = "voucher_malformed"
+
+
 class VoucherForged(RequestError):
     """Raised for a voucher that the channel's key did not sign."""
 
@@ -77,6 +85,14 @@ class ChannelAddressWrong(RequestError):
     """Raised when a channel's address does not follow from its configuration and the code."""
 
     code = "channel_address"
+
+
+class ChannelNotFound(RequestError):
+    """Raised for a channel that is not registered, or not on chain yet; repeat it later."""
+
+    status = 409
+    code = "channel_not_found"
+    should_retry = True
 
 
 class ChannelNotOurs(RequestError):
@@ -109,6 +125,7 @@ class CloseInFlight(RequestError):
 
     status = 409
     code = "close_in_flight"
+    should_retry = True
 
 
 class CloseTermsRefused(RequestError):

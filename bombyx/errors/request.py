@@ -142,6 +142,8 @@ class InsufficientQuota(RequestError):
     status = 402
     type = "insufficient_quota"
     code = "insufficient_quota"
+    payment: bytes | None = None
+    """Canonical terms of another way to pay, which go beside the error."""
 
 
 class NotFound(RequestError):

@@ -22,7 +22,9 @@ from gateway.database import now_ms
 from gateway.metering.rows import ISSUANCE_ACCOUNT, KeyLimits
 from gateway.models import account, api_key, ledger_entry
 
-Kind: TypeAlias = Literal["client", "worker", "gateway", "issuance"]
+Kind: TypeAlias = Literal["client", "worker", "gateway", "issuance", "channel", "chain"]
+NOT_CREDITED = frozenset({"issuance", "channel", "chain"})
+"""Kinds whose money comes from elsewhere."""
 Scope: TypeAlias = Literal["inference", "admin"]
 
 ID_BYTES = 8
@@ -138,8 +140,8 @@ class Accounts:
             raise RequestError("an amount is a positive whole number of nano", param="amount_nano")
         if await self._is_booked(txn, account_id, amount):
             return False
-        if (await self._open(account_id)).kind == "issuance":
-            raise RequestError("this account gives money and takes none", param="account")
+        if (await self._open(account_id)).kind in NOT_CREDITED:
+            raise RequestError("this account takes no credit", param="account")
         try:
             async with self._engine.begin() as connection:
                 await _transfer(connection, account_id, amount, txn=txn, ref=ref)

@@ -3,7 +3,8 @@
 Three arguments, each over all rows: (1) every charge of the ledger is that of exactly one billed
 receipt, and the other way round; (2) every billed receipt is signed by a worker whose keyset is
 archived, and its statement says what the row says; (3) every transaction sums to zero, balances are
-the sums of their entries, and usage by day is the sum of the charges.
+the sums of their entries, rows of channels what claims and entries make of them, and usage by day
+is the sum of the charges.
 """
 
 from collections.abc import AsyncIterator
@@ -17,6 +18,7 @@ from bombyx import canonical
 from bombyx.attestation.keyset import Keyset
 from bombyx.errors import BombyxError
 from bombyx.money.receipt import Receipt, verify_receipt
+from gateway.metering.queries import UNEVEN_CHANNELS
 from gateway.models import account, keyset, ledger_entry, receipt, usage_day
 
 MAX_NAMED = 20
@@ -132,6 +134,8 @@ async def _sums(connection: AsyncConnection, found: Reconciled) -> None:
     )
     async for (name,) in _stream(connection, unlike):
         found.differs(f"the balance of {name} is not the sum of its entries")
+    for (name,) in await connection.exec_driver_sql(UNEVEN_CHANNELS):
+        found.differs(f"the row of channel {name} is not what its claims and entries say")
     counted = (await connection.execute(select(func.sum(usage_day.c.charge_nano)))).scalar()
     # Usage is counted from the version on that has it; what is older stands in the ledger alone.
     if int(counted or 0) > found.charged_nano:

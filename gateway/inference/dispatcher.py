@@ -28,15 +28,17 @@ from bombyx.link.documents import SignedLost, SignedRefusal
 from bombyx.link.open import Open
 from bombyx.money.settlement import Attempt
 from bombyx.signing import Kind, verify
+from gateway.channels.till import Payment
 from gateway.inference.answer import Answer, Phase
 from gateway.inference.exchange import Exchange
 from gateway.inference.job import Job, Target
 from gateway.inference.router import Router
 from gateway.inference.run import Run, Runs
 from gateway.inference.wire import NotRun
-from gateway.metering.meter import Meter
+from gateway.metering.meter import ChannelRefused, Meter
+from gateway.metering.rations import Grip
 from gateway.metering.rows import Attempt as AttemptRow
-from gateway.metering.rows import Conflict, NewClaim, Outcome, SettlementRow, StoredClaim
+from gateway.metering.rows import Claimed, Conflict, NewClaim, Outcome, SettlementRow, StoredClaim
 from gateway.metering.ticket import NONCE_BYTES, Ticket, TicketBox
 from gateway.workers.desk import Desk
 from gateway.workers.registry import Listed
@@ -108,6 +110,8 @@ class Dispatcher:
             deadline_ms = self._now_ms() + (limits.duration + limits.grace) * 1000
             run.claim = replace(run.claim, deadline_ms=deadline_ms)
             run.key = exchange.key if exchange.entry is not None else ""
+            if job.payment is not None:
+                run.channel = job.payment.id
             attempt = self._attempt(run, target, 1)
             await self._claim(run, job, attempt, exchange)
         except BaseException as error:
@@ -125,30 +129,40 @@ class Dispatcher:
         if exchange.entry is not None:
             most = claim.max_input_tokens + claim.max_output_tokens
             grip = await exchange.entry.reserve(tokens=most, nano=claim.reserve)
-        result = await self._meter.claim(
-            NewClaim(
-                c=bytes.fromhex(claim.c),
-                h=bytes.fromhex(claim.h),
-                id=claim.id,
-                account=job.account,
-                reserve=claim.reserve,
-                deadline=claim.deadline_ms,
-                tier="bare" if claim.tier == "bare" else "sealed",
-                model=claim.model,
-                payer=claim.payer,
-                fee_bps=claim.fee_bps,
-                header=job.header,
-                req_ct_hash=bytes.fromhex(claim.req_ct_hash),
-                worker=attempt.worker,
-                ticket=attempt.ticket,
-                offer=attempt.offer,
-                key=exchange.key,
-                rationed=grip is not None and grip.rationed,
-            ),
-            grip,
+        new = NewClaim(
+            c=bytes.fromhex(claim.c),
+            h=bytes.fromhex(claim.h),
+            id=claim.id,
+            account=job.account,
+            reserve=claim.reserve,
+            deadline=claim.deadline_ms,
+            tier="bare" if claim.tier == "bare" else "sealed",
+            model=claim.model,
+            payer=claim.payer,
+            fee_bps=claim.fee_bps,
+            header=job.header,
+            req_ct_hash=bytes.fromhex(claim.req_ct_hash),
+            worker=attempt.worker,
+            ticket=attempt.ticket,
+            offer=attempt.offer,
+            key=exchange.key,
+            rationed=grip is not None and grip.rationed,
+            channel=run.channel,
         )
+        if job.payment is None:
+            result = await self._meter.claim(new, grip)
+        else:
+            result = await self._claim_by_channel(new, job.payment, grip)
         if isinstance(result, Conflict):
             raise earlier(result.stored, job.account, bytes.fromhex(claim.h))
+
+    async def _claim_by_channel(
+        self, new: NewClaim, payment: Payment, grip: Grip | None
+    ) -> Claimed | Conflict:
+        try:
+            return await self._meter.claim_by_channel(new, payment.offered, grip)
+        except ChannelRefused as refused:
+            raise payment.refused(refused.error, new.reserve, refused.row) from None
 
     def abandon(self, begun: Begun) -> None:
         """A claimed request is not dispatched after all: settle it for nothing."""
@@ -219,6 +233,7 @@ class Dispatcher:
             deadline=claim.deadline_ms // 1000,
             attempt=number,
             key=run.key or UNSET,
+            channel=run.channel or UNSET,
         )
         attempt = Attempt(
             number=number,

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from bombyx.link.open import SessionKey, WrappedKey
 from bombyx.money.settlement import Claim
+from gateway.channels.till import Payment
 from gateway.inference.answer import Passage
 from gateway.routing.route import DEFAULT_ROUTE, Route
 from gateway.workers.registry import Listed, Quote
@@ -41,3 +42,5 @@ class Job(Struct, frozen=True):
     waits_until: int = 0
     holds_slot: bool = False
     told: bytes = b""
+    payment: Payment | None = None
+    """The channel that pays; None where the account's balance does."""

@@ -27,6 +27,7 @@ class Run:
         "_waiters",
         "account",
         "answer",
+        "channel",
         "claim",
         "ended_at",
         "failure",
@@ -42,6 +43,8 @@ class Run:
         self.claim = claim
         self.key = ""
         """The API key, where it has limits."""
+        self.channel = ""
+        """The channel that pays, if one does."""
         self.answer: Answer | None = None
         self.listed: Listed | None = None
         self.refusals: list[SignedRefusal] = []

@@ -3,8 +3,17 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from hashlib import sha256
+from http import HTTPStatus
 
-from bombyx.envelope.header import MAX_SKEW_SECONDS, Candidate, HashedHeader, check_issued_at
+from msgspec import UNSET
+
+from bombyx.envelope.header import (
+    MAX_SKEW_SECONDS,
+    Candidate,
+    HashedHeader,
+    Header,
+    check_issued_at,
+)
 from bombyx.envelope.request import RequestHead, parse_request
 from bombyx.errors import (
     AlreadyAnswered,
@@ -19,6 +28,7 @@ from bombyx.errors import (
     WrongGateway,
 )
 from bombyx.link.open import WrappedKey
+from gateway.channels.till import VOUCHER_HEADER, Payment
 from gateway.context import Context, unix_seconds
 from gateway.inference.answer import Answer, Phase
 from gateway.inference.exchange import ClientGone, Exchange
@@ -48,7 +58,7 @@ _STREAM_HEADERS = (
 
 async def serve_sealed(context: Context, exchange: Exchange) -> None:
     """One sealed request, from the key check to the last frame."""
-    size = 0
+    size, head = 0, None
     try:
         key = await context.key_ring.authenticate(bearer(exchange.headers))
         limit = context.settings.max_request_mb * 2**20
@@ -68,6 +78,9 @@ async def serve_sealed(context: Context, exchange: Exchange) -> None:
     except ClientGone:
         return
     except BombyxError as error:
+        if error.status == HTTPStatus.PAYMENT_REQUIRED:
+            cost = int(head.header.header.max_cost_nano) if head is not None else 0
+            error = context.till.explained(error, cost)
         respond_error(exchange, error)
     except Exception as error:  # noqa: BLE001 - a boundary: a bug here is answered in our shape too
         respond_unforeseen(exchange, error)
@@ -89,11 +102,14 @@ async def _run_or_join(
 ) -> None:
     """One run for a commitment, however often and at once its bytes come."""
     c, account = head.c.hex(), key.account
+    payment: Payment | None = None
     running = context.runs.get(c)
     if running is None:
         check_issued_at(head.header.header.issued_at, unix_seconds())
         await context.payers.check(head.header.header.payer, account)
         await begin_use(context, key, head.header.header.model, exchange)
+        if head.header.header.channel is not UNSET:
+            payment = await _payment(context, head.header.header, account, exchange)
         running = context.runs.get(c)  # another connection may have come meanwhile
     if running is not None:
         if (running.account, running.h) != (account, head.header.h.hex()):
@@ -108,13 +124,19 @@ async def _run_or_join(
         try:
             check_fee(context, head.header)
             route = parse_route(exchange.header(ROUTE_HEADER))
-            job = sealed_job(context, head, frames, account=account, route=route)
+            job = sealed_job(context, head, frames, account=account, route=route, payment=payment)
             await _serve(context, job, exchange)
         except (NoCandidate, WrongFee) as refused:
             # A client seals anew after these, so they must not hide that the request ran before.
             raise await waive(context, head, frames, account=account, refused=refused) from None
     except AlreadyAnswered as error:
         raise await with_receipt(context, error) from None
+
+
+async def _payment(context: Context, header: Header, account: str, exchange: Exchange) -> Payment:
+    """Before the last look for a run: it may ask the database."""
+    name, voucher = str(header.channel), exchange.header(VOUCHER_HEADER)
+    return await context.till.payment(name, account, voucher=voucher)
 
 
 async def with_receipt(context: Context, error: BombyxError) -> BombyxError:
@@ -233,7 +255,13 @@ def check_fee(context: Context, header: HashedHeader) -> None:
 
 
 def sealed_job(
-    context: Context, head: RequestHead, frames: bytes, *, account: str, route: Route
+    context: Context,
+    head: RequestHead,
+    frames: bytes,
+    *,
+    account: str,
+    route: Route,
+    payment: Payment | None = None,
 ) -> Job:
     """What the dispatcher needs; raises `NoCandidate` when no candidate is linked here."""
     header = head.header.header
@@ -256,6 +284,7 @@ def sealed_job(
         route,
         sha256(bytes.fromhex(header.payer) + shard.encode()).digest() if shard else b"",
         header.issued_at + MAX_SKEW_SECONDS,
+        payment=payment,
     )
 
 

@@ -74,6 +74,9 @@ def error_answer(error: BombyxError) -> tuple[list[tuple[bytes, bytes]], bytes]:
     receipt = getattr(error, "receipt", None)
     if receipt is not None:
         document["receipt"] = msgspec.Raw(receipt)
+    payment = getattr(error, "payment", None)
+    if payment is not None:
+        document["payment"] = msgspec.Raw(payment)
     headers = [(b"content-type", content_type), *error_headers(error)]
     return headers, msgspec.json.encode(document)
 

@@ -13,7 +13,9 @@ import msgspec
 import structlog
 
 from bombyx.errors import BombyxError, Overloaded, StoreBusy
+from bombyx.money.channel.terms import Ceiling
 from gateway.metering.batching import GroupCommit
+from gateway.metering.channel_plan import Answer
 from gateway.metering.clock import Clock
 from gateway.metering.membership import Membership, Timing
 from gateway.metering.port import Store
@@ -21,6 +23,7 @@ from gateway.metering.purses import MAX_EPOCHS, Purses
 from gateway.metering.rations import Grip, Rations
 from gateway.metering.rows import (
     Attempt,
+    ChannelClaim,
     Claimed,
     Conflict,
     Disposition,
@@ -33,6 +36,7 @@ from gateway.metering.rows import (
     Shortage,
     StoredClaim,
     TokenUsage,
+    Uncovered,
     VerdictRow,
 )
 
@@ -44,6 +48,15 @@ CLAIM_RETRIES = 3
 DeadlineHook: TypeAlias = Callable[[StoredClaim], SettlementRow]
 
 
+class ChannelRefused(Exception):
+    """Raised where a channel does not pay: how it stood, and the error that says why."""
+
+    def __init__(self, uncovered: Uncovered) -> None:
+        super().__init__(uncovered.error.message)
+        self.row = uncovered.row
+        self.error = uncovered.error
+
+
 @dataclass(slots=True)
 class _Reserved:
     claim: NewClaim
@@ -51,10 +64,13 @@ class _Reserved:
     grip: Grip | None = None
     abandoned: bool = False
     """Whoever asked is gone: settle it at nothing once it is claimed."""
+    offered: Ceiling | None = None
+    """The voucher that came with it, where a channel pays."""
 
 
 class _Held(msgspec.Struct, frozen=True, gc=False):
     account: str
+    """Whose lease it was taken out of; empty where a channel pays."""
     epoch: int
     reserve: int
     deadline: int
@@ -83,6 +99,9 @@ class Meter:
         self._uncertain: set[bytes] = set()
         self._loops: list[asyncio.Task[None]] = []
         self._claims = GroupCommit(self._commit_claims, window_s=0, retries=CLAIM_RETRIES)
+        self._channel_claims = GroupCommit(
+            self._commit_channel_claims, window_s=0, retries=CLAIM_RETRIES
+        )
         self._attempts = GroupCommit(store.retarget, window_s=0, retries=CLAIM_RETRIES)
         window = self._timing.settle_window_s
         self._settlements = GroupCommit(self._commit_settlements, window_s=window, retries=None)
@@ -117,7 +136,13 @@ class Meter:
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
-        for queue in (self._claims, self._attempts, self._settlements, self._verdicts):
+        for queue in (
+            self._claims,
+            self._channel_claims,
+            self._attempts,
+            self._settlements,
+            self._verdicts,
+        ):
             await queue.close(self._timing.close_s)
         await self._members.close()
 
@@ -136,22 +161,49 @@ class Meter:
             try:
                 answer = await future
             except asyncio.CancelledError:
-                reserved.abandoned = True
-                self._abandon(future)
+                self._abandon(reserved, future)
                 raise
-            if not isinstance(answer, Fenced):
+            if isinstance(answer, (Claimed, Conflict)):
+                return answer
+        raise Overloaded("this gateway lost its slot; try again")
+
+    async def claim_by_channel(
+        self, new: NewClaim, offered: Ceiling | None, grip: Grip | None = None
+    ) -> Claimed | Conflict:
+        """The same where `new.channel` pays, with a checked voucher or the best one before it.
+
+        Raises `ChannelRefused`, and what `claim` does but `InsufficientQuota`.
+        """
+        for _ in range(MAX_EPOCHS):
+            try:
+                epoch = await self._members.ensure()
+                _check_epoch(grip, epoch)
+            except BombyxError:
+                _cancel(grip)
+                raise
+            reserved = _Reserved(new, epoch, grip, offered=offered)
+            future = self._channel_claims.submit(reserved)
+            try:
+                answer = await future
+            except asyncio.CancelledError:
+                self._abandon(reserved, future)
+                raise
+            if isinstance(answer, Uncovered):
+                raise ChannelRefused(answer)
+            if isinstance(answer, (Claimed, Conflict)):
                 return answer
         raise Overloaded("this gateway lost its slot; try again")
 
     async def _reserve(self, new: NewClaim, grip: Grip | None) -> int:
         try:
             epoch = await self._purses.reserve(new.account, new.reserve)
-            if grip is not None and grip.rationed and grip.epoch != epoch:
+            try:
+                _check_epoch(grip, epoch)
+            except Overloaded:
                 self._purses.refund(new.account, epoch=epoch, amount=new.reserve)
-                raise Overloaded("this gateway lost its leases; try again")
+                raise
         except BombyxError:
-            if grip is not None:
-                grip.cancel()
+            _cancel(grip)
             raise
         return epoch
 
@@ -214,14 +266,34 @@ class Meter:
 
     # --- Batches ---
 
-    async def _commit_claims(self, batch: Sequence[_Reserved]) -> list[Claimed | Conflict | Fenced]:
+    async def _commit_claims(self, batch: Sequence[_Reserved]) -> list[Answer]:
+        return await self._commit(
+            batch,
+            lambda epoch, live: self._store.claim(
+                self._members.slot, epoch, [one.claim for one in live]
+            ),
+        )
+
+    async def _commit_channel_claims(self, batch: Sequence[_Reserved]) -> list[Answer]:
+        return await self._commit(
+            batch,
+            lambda epoch, live: self._store.claim_by_channel(
+                self._members.slot, epoch, [ChannelClaim(one.claim, one.offered) for one in live]
+            ),
+        )
+
+    async def _commit(
+        self,
+        batch: Sequence[_Reserved],
+        claim: Callable[[int, list[_Reserved]], Awaitable[Sequence[Answer]]],
+    ) -> list[Answer]:
         epoch = self._members.epoch
-        live = [one.claim for one in batch if one.epoch == epoch]
+        live = [one for one in batch if one.epoch == epoch]
         try:
-            stored = await self._store.claim(self._members.slot, epoch, live) if live else []
+            stored = await claim(epoch, live) if live else []
         except StoreBusy:
             # It may have been committed; of these commitments none was answered yet.
-            self._uncertain.update(new.c for new in live if new.c not in self._held)
+            self._uncertain.update(one.claim.c for one in live if one.claim.c not in self._held)
             raise
         remaining = iter(stored)
         answers = [
@@ -231,21 +303,20 @@ class Meter:
             await self._members.replace(epoch)
         return answers
 
-    def _note(
-        self, one: _Reserved, answer: Claimed | Conflict | Fenced
-    ) -> Claimed | Conflict | Fenced:
+    def _note(self, one: _Reserved, answer: Answer) -> Answer:
         new = one.claim
         if isinstance(answer, Conflict) and self._is_ours(one, answer.stored):
             answer = Claimed(new.c)
         self._uncertain.discard(new.c)
         if isinstance(answer, Claimed):
-            self._held[new.c] = _Held(new.account, one.epoch, new.reserve, new.deadline, one.grip)
+            lessee = "" if new.channel else new.account
+            self._held[new.c] = _Held(lessee, one.epoch, new.reserve, new.deadline, one.grip)
             if one.abandoned:
                 self.settle(SettlementRow(new.c))
-        elif isinstance(answer, Conflict):
-            self._purses.refund(new.account, epoch=one.epoch, amount=new.reserve)
-            if one.grip is not None:
-                one.grip.cancel()
+        elif not isinstance(answer, Fenced):
+            if not new.channel:
+                self._purses.refund(new.account, epoch=one.epoch, amount=new.reserve)
+            _cancel(one.grip)
         return answer
 
     def _is_ours(self, one: _Reserved, stored: StoredClaim) -> bool:
@@ -266,13 +337,17 @@ class Meter:
             return
         held = self._held.pop(c, None)
         if held is not None:
-            self._purses.settle(held.account, epoch=held.epoch, reserve=held.reserve, charge=charge)
+            if held.account:
+                self._purses.settle(
+                    held.account, epoch=held.epoch, reserve=held.reserve, charge=charge
+                )
             if held.grip is not None:
                 # Prompt and completion: cached and reasoning tokens lie within them.
                 held.grip.settle(charge, None if tokens is None else tokens[0] + tokens[2])
 
-    def _abandon(self, future: "asyncio.Future[Claimed | Conflict | Fenced]") -> None:
-        """Settle what was claimed just before its caller was cancelled."""
+    def _abandon(self, reserved: _Reserved, future: "asyncio.Future[Answer]") -> None:
+        """Whoever asked was cancelled: settle what was claimed just before, or will be."""
+        reserved.abandoned = True
         if future.cancelled() or future.exception() is not None:
             return
         answer = future.result()
@@ -282,6 +357,17 @@ class Meter:
     def _forget(self) -> None:
         self._purses.forget()
         self._uncertain.clear()
+
+
+def _check_epoch(grip: Grip | None, epoch: int) -> None:
+    """What a key's limits lent must be of the claim's own epoch; raises `Overloaded`."""
+    if grip is not None and grip.rationed and grip.epoch != epoch:
+        raise Overloaded("this gateway lost its leases; try again")
+
+
+def _cancel(grip: Grip | None) -> None:
+    if grip is not None:
+        grip.cancel()
 
 
 async def _every(seconds: float, step: Callable[[], Awaitable[None]]) -> None:

@@ -12,6 +12,7 @@ from typing import Protocol
 from gateway.metering.rows import (
     Amounts,
     Attempt,
+    ChannelClaim,
     Claimed,
     Conflict,
     Expired,
@@ -28,6 +29,7 @@ from gateway.metering.rows import (
     StoredClaim,
     StoredKey,
     StoredReceipt,
+    Uncovered,
     VerdictRow,
 )
 
@@ -128,6 +130,12 @@ class Claims(Protocol):
         """Commit claims, in order of the batch; survives the death of this process."""
         ...
 
+    async def claim_by_channel(
+        self, slot: int, epoch: int, batch: Sequence[ChannelClaim]
+    ) -> list[Claimed | Conflict | Fenced | Uncovered]:
+        """The same for claims that channels pay: held in the same step as the claim (SPEC 7.6)."""
+        ...
+
     async def retarget(self, batch: Sequence[Attempt]) -> list[bool]:
         """Record further attempts before they are dispatched; False where the claim is settled."""
         ...
@@ -215,6 +223,10 @@ class Audit(Protocol):
 
     async def unposted(self) -> list[str]:
         """Accounts whose `posted` is not the sum of their ledger entries: none."""
+        ...
+
+    async def uneven_channels(self) -> list[str]:
+        """Channels whose reserves or balance are not what claims and ledger say: none."""
         ...
 
     async def billing_gap(self) -> int:

@@ -4,22 +4,27 @@ Every step that follows a lock is its own statement: under READ COMMITTED it the
 holders before it committed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
+from bombyx.money.channel.acceptance import ChannelRow
+from gateway.channels.rows import state_of_values
 from gateway.metering import postgres_sql as sql
 from gateway.metering import queries
+from gateway.metering.channel_plan import Reserves, plan_reserves, restored
 from gateway.metering.port import ORPHAN_SLOT, grant_size
 from gateway.metering.queries import for_postgres, stored_claim
 from gateway.metering.rationing import Asked, plan_ration, unlimited
 from gateway.metering.rows import (
     Amounts,
+    ChannelClaim,
     Claimed,
     Conflict,
     Disposition,
     Expired,
     Fenced,
     Granted,
+    NewClaim,
     Outcome,
     Rationed,
     RestoredClaim,
@@ -39,6 +44,37 @@ from gateway.metering.settlement import (
 def columns(rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
     """Rows turned into the arrays that `unnest` takes."""
     return list(zip(*rows, strict=True))
+
+
+def claim_values(row: NewClaim) -> tuple[Any, ...]:
+    """A row of `CLAIM`."""
+    return (
+        *(row.c, row.h, row.id, row.account, row.reserve, row.deadline, row.tier, row.model),
+        *(row.payer, row.fee_bps, row.header, row.req_ct_hash),
+        *(row.worker, row.ticket, row.offer, row.key, row.rationed),
+    )
+
+
+async def claim_by_channel(
+    connection: Any, slot: int, epoch: int, batch: Collection[ChannelClaim]
+) -> Reserves:
+    """Insert claims, hold what channels cover, and take back the claims that they do not."""
+    arrays = columns([(*claim_values(one.claim), one.claim.channel) for one in batch])
+    inserted = {
+        row[0] for row in await connection.fetch(sql.CLAIM_BY_CHANNEL, slot, epoch, *arrays)
+    }
+    fresh = [one for one in batch if one.claim.c in inserted]
+    plan = plan_reserves(fresh, await _lock_channels(connection, (o.claim.channel for o in fresh)))
+    if plan.refused:
+        await connection.execute(sql.DROP_CLAIMS, list(plan.refused))
+    if plan.changed:
+        await connection.execute(sql.HOLD, *columns(plan.values()))
+    return plan
+
+
+async def _lock_channels(connection: Any, ids: Iterable[str]) -> dict[str, ChannelRow]:
+    rows = await connection.fetch(sql.LOCK_CHANNELS, sorted(set(ids)))
+    return {row[0]: state_of_values(list(row)[1:]) for row in rows}
 
 
 async def _available(connection: Any, account: str, slot: int) -> tuple[int, int] | None:
@@ -120,12 +156,17 @@ async def settle(connection: Any, batch: Sequence[SettlementRow]) -> list[Outcom
 async def _book(connection: Any, plan: Plan) -> None:
     if plan.settled:
         await connection.execute(sql.SETTLE_CLAIMS, *columns(plan.settled))
+    if plan.channels:
+        paid = [(*sums, channel) for channel, sums in sorted(plan.channels.items())]
+        await _lock_channels(connection, plan.channels)
+        await connection.execute(sql.PAY, *columns(paid))
     if plan.entries:
         accounts = sorted(plan.accounts.items())
         await connection.fetch(sql.LOCK_ACCOUNTS, [account for account, _ in accounts])
         await connection.execute(sql.POST, *columns(accounts))
-        leases = [(*key, charge) for key, charge in plan.leases.items()]
-        await connection.execute(sql.SHRINK_LEASES, *columns(leases))
+        if plan.leases:
+            leases = [(*key, charge) for key, charge in plan.leases.items()]
+            await connection.execute(sql.SHRINK_LEASES, *columns(leases))
         await connection.execute(sql.INSERT_ENTRIES, *columns(plan.entries))
     if plan.allowances:
         shrunk = sorted((*key, charge) for key, charge in plan.allowances.items())
@@ -151,6 +192,8 @@ async def record(connection: Any, batch: Sequence[VerdictRow]) -> list[Outcome]:
 async def restore(connection: Any, row: RestoredClaim) -> Claimed | Conflict | Shortage | Expired:
     """Insert a claim that was lost, under the lease that covers it or as an orphan."""
     new = row.claim
+    if new.channel:
+        return await _restore_by_channel(connection, row)
     found = await _available(connection, new.account, ORPHAN_SLOT)
     stored = await connection.fetchrow(sql.CLAIMS_IN, [new.c])
     if stored is not None:
@@ -167,6 +210,25 @@ async def restore(connection: Any, row: RestoredClaim) -> Claimed | Conflict | S
     if inserted is None:
         stored = await connection.fetchrow(sql.CLAIMS_IN, [new.c])
         return Conflict(stored_claim(stored))
+    return Claimed(new.c)
+
+
+async def _restore_by_channel(
+    connection: Any, row: RestoredClaim
+) -> Claimed | Conflict | Shortage | Expired:
+    """The claim before its channel: everyone locks in that order."""
+    new = row.claim
+    now = await connection.fetchval(for_postgres(queries.CLOCK))
+    values = queries.claim_values(row, row.owner)
+    if await connection.fetchval(for_postgres(queries.INSERT_CLAIM), *values) is None:
+        return Conflict(stored_claim(await connection.fetchrow(sql.CLAIMS_IN, [new.c])))
+    before = (await _lock_channels(connection, [new.channel])).get(new.channel)
+    after = restored(before, new.reserve, now=now // 1000) if before is not None else None
+    if new.deadline <= now or after is None:
+        await connection.execute(sql.DROP_CLAIMS, [new.c])
+        return Expired() if new.deadline <= now else Shortage(0)
+    plan = Reserves(changed={new.channel: after})
+    await connection.execute(sql.HOLD, *columns(plan.values()))
     return Claimed(new.c)
 
 

@@ -1,8 +1,8 @@
 """Statements of PostgreSQL that carry many rows, as arrays, and those that lock (SPEC 5).
 
-Locks are taken in one order everywhere: process, claims by c, accounts by id, leases, a key's
-limits, allowances, usage. Accounts are locked FOR NO KEY UPDATE, which leases' foreign keys do not
-wait for.
+Locks are taken in one order everywhere: process, claims by c, channels by id, accounts by id,
+leases, a key's limits, allowances, usage. Accounts are locked FOR NO KEY UPDATE, which leases'
+foreign keys do not wait for.
 """
 
 from gateway.metering import queries
@@ -11,26 +11,56 @@ from gateway.metering.queries import for_postgres
 FENCE = for_postgres(queries.FENCE) + " FOR SHARE"
 DEAD_SLOTS = for_postgres(queries.DEAD_SLOTS) + " FOR UPDATE SKIP LOCKED"
 
-CLAIM = for_postgres(f"""
+_CLAIM = """
 WITH fence AS (
     SELECT slot, epoch FROM process WHERE slot = $1 AND epoch = $2 AND expires_at > NOW_MS FOR SHARE
 ), input AS (
     SELECT * FROM unnest(
         $3::bytea[], $4::bytea[], $5::text[], $6::text[], $7::bigint[], $8::bigint[], $9::text[],
         $10::text[], $11::text[], $12::int[], $13::bytea[], $14::bytea[], $15::text[], $16::text[],
-        $17::text[], $18::text[], $19::boolean[]
+        $17::text[], $18::text[], $19::boolean[]MORE_ARRAYS
     ) AS r(c, h, id, account, reserve, deadline, tier, model, payer, fee_bps, header, req_ct_hash,
-        worker, ticket, offer, key, rationed)
+        worker, ticket, offer, key, rationedMORE_NAMES)
 ), inserted AS (
-    INSERT INTO claim ({queries.CLAIM_COLUMNS})
+    INSERT INTO claim (CLAIM_COLUMNS)
     SELECT r.c, r.h, r.id, r.account, fence.slot, fence.epoch, r.reserve, 'open', r.deadline, 1,
         r.worker, NULL, NULL, r.tier, r.model, r.payer, r.fee_bps, r.header, r.req_ct_hash,
-        r.worker, r.ticket, r.offer, NOW_MS, r.key, r.rationed
+        r.worker, r.ticket, r.offer, NOW_MS, r.key, r.rationedMORE_VALUES
     FROM input r CROSS JOIN fence ORDER BY r.c
     ON CONFLICT DO NOTHING RETURNING c
 )
 SELECT c FROM inserted
-""")  # noqa: S608 - only our own column names are formatted in
+"""
+
+
+def _claim(columns: str, arrays: str = "", names: str = "", values: str = "") -> str:
+    filled = _CLAIM.replace("CLAIM_COLUMNS", columns).replace("MORE_ARRAYS", arrays)
+    return for_postgres(filled.replace("MORE_NAMES", names).replace("MORE_VALUES", values))
+
+
+CLAIM = _claim(queries.CLAIM_COLUMNS)
+
+CLAIM_BY_CHANNEL = _claim(
+    queries.CHANNEL_CLAIM_COLUMNS, ", $20::text[]", ", channel", ", r.channel"
+)
+
+DROP_CLAIMS = "DELETE FROM claim WHERE c = ANY($1::bytea[])"
+
+LOCK_CHANNELS = queries.CHANNELS_IN + "= ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE"
+
+HOLD = """
+UPDATE channel SET reserved = r.reserved, ceiling = r.ceiling, ceiling_seqno = r.seqno,
+    ceiling_signature = r.signature
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bytea[], $5::text[])
+    AS r(reserved, ceiling, seqno, signature, id)
+WHERE channel.id = r.id
+"""
+
+PAY = """
+UPDATE channel SET reserved = channel.reserved - r.reserve, charged = channel.charged + r.charge
+FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS r(reserve, charge, id)
+WHERE channel.id = r.id
+"""
 
 CLAIMS_IN = queries.CLAIMS_IN + "= ANY($1::bytea[])"
 

@@ -14,11 +14,13 @@ from bombyx.errors import StoreBusy
 from gateway.metering import postgres_books as books
 from gateway.metering import postgres_sql as sql
 from gateway.metering import queries
+from gateway.metering.channel_plan import answers
 from gateway.metering.queries import for_postgres, stored_claim
 from gateway.metering.rows import (
     FEES_ACCOUNT,
     Amounts,
     Attempt,
+    ChannelClaim,
     Claimed,
     Conflict,
     Expired,
@@ -31,6 +33,7 @@ from gateway.metering.rows import (
     SettlementRow,
     Shortage,
     StoredClaim,
+    Uncovered,
     VerdictRow,
 )
 from gateway.metering.settlement import kind_of
@@ -149,7 +152,7 @@ class PostgresStore(SharedQueries):
         first: dict[bytes, NewClaim] = {}
         for row in batch:
             first.setdefault(row.c, row)
-        arrays = books.columns([_values(row) for row in first.values()])
+        arrays = books.columns([books.claim_values(row) for row in first.values()])
         with _translated():
             rows = await self._quick.fetch(sql.CLAIM, slot, epoch, *arrays)
         mine = {row[0] for row in rows}
@@ -162,6 +165,21 @@ class PostgresStore(SharedQueries):
             else (Conflict(stored[row.c]) if row.c in stored else Fenced())
             for row in batch
         ]
+
+    async def claim_by_channel(
+        self, slot: int, epoch: int, batch: Sequence[ChannelClaim]
+    ) -> list[Claimed | Conflict | Fenced | Uncovered]:
+        """Commit claims and what channels hold for them; a crash of the server may lose both."""
+        first: dict[bytes, ChannelClaim] = {}
+        for one in batch:
+            first.setdefault(one.claim.c, one)
+        with _translated():
+            async with self._quick.acquire() as connection, connection.transaction():
+                plan = await books.claim_by_channel(connection, slot, epoch, first.values())
+        if len(plan.held) == len(batch):
+            return [Claimed(one.claim.c) for one in batch]
+        stored = await self.find_claims([one.claim.c for one in batch])
+        return answers(batch, plan, stored.get)
 
     async def find_claims(self, cs: Sequence[bytes]) -> dict[bytes, StoredClaim]:
         """Claims by commitment."""
@@ -202,14 +220,6 @@ class PostgresStore(SharedQueries):
             async with self._transaction() as connection:
                 answers.append(await books.restore(connection, row))
         return answers
-
-
-def _values(row: NewClaim) -> tuple[Any, ...]:
-    return (
-        *(row.c, row.h, row.id, row.account, row.reserve, row.deadline, row.tier, row.model),
-        *(row.payer, row.fee_bps, row.header, row.req_ct_hash),
-        *(row.worker, row.ticket, row.offer, row.key, row.rationed),
-    )
 
 
 async def _pool(url: str, synchronous_commit: str) -> Any:

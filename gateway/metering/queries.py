@@ -5,6 +5,7 @@ What they spell differently (locks, many rows in one statement) stands in the st
 
 from typing import Any
 
+from gateway.channels.rows import STATE_COLUMNS
 from gateway.database import POSTGRES_NOW_MS, SQLITE_NOW_MS
 from gateway.metering.port import ORPHAN_SLOT, PROCESS_TTL_MS, REAP_AFTER_MS
 from gateway.metering.rows import (
@@ -70,10 +71,11 @@ DELETE_LEASES = "DELETE FROM lease WHERE slot = $1 RETURNING account"
 _COMMITTED = """
 COALESCE((SELECT CAST(SUM(l.granted) AS bigint) FROM lease l WHERE l.account = a.id), 0)
 + COALESCE((SELECT CAST(SUM(c.reserve) AS bigint) FROM claim c
-    WHERE c.account = a.id AND c.state = 'open' AND NOT EXISTS (SELECT 1 FROM lease l
+    WHERE c.account = a.id AND c.state = 'open' AND c.channel IS NULL
+    AND NOT EXISTS (SELECT 1 FROM lease l
         WHERE l.account = c.account AND l.slot = c.slot AND l.epoch = c.epoch)), 0)
 """
-"""Live leases, and reserves of open claims whose lease is gone."""
+"""Live leases, and reserves of open claims whose lease is gone; not of what channels pay."""
 
 AVAILABLE = f"""
 SELECT a.posted - ({_COMMITTED}) AS available,
@@ -101,7 +103,8 @@ WHERE a.recall AND l.slot = $1 AND l.epoch = $2 AND l.granted > 0 ORDER BY l.acc
 
 LEASE_ROOM = """
 SELECT l.granted - COALESCE((SELECT CAST(SUM(c.reserve) AS bigint) FROM claim c
-    WHERE c.account = l.account AND c.state = 'open' AND c.slot = l.slot AND c.epoch = l.epoch), 0)
+    WHERE c.account = l.account AND c.state = 'open' AND c.channel IS NULL
+    AND c.slot = l.slot AND c.epoch = l.epoch), 0)
 FROM lease l WHERE l.account = $1 AND l.slot = $2 AND l.epoch = $3
 """
 
@@ -152,17 +155,19 @@ _CLAIM = (
     "charge, tier, model, payer, fee_bps, header, req_ct_hash"
 )
 CLAIM_COLUMNS = f"{_CLAIM}, worker, ticket, offer, created_at, key, rationed"
+CHANNEL_CLAIM_COLUMNS = f"{CLAIM_COLUMNS}, channel"
 
 CLAIMS_IN = f"SELECT {_CLAIM} FROM claim WHERE c "  # noqa: S608
 
 INSERT_CLAIM = f"""
-INSERT INTO claim ({CLAIM_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, 'open', $8, $9, $10,
-    NULL, NULL, $11, $12, $13, $14, $15, $16, $10, $17, $18, NOW_MS, $19, $20)
+INSERT INTO claim ({CHANNEL_CLAIM_COLUMNS})
+VALUES ($1, $2, $3, $4, $5, $6, $7, 'open', $8, $9, $10,
+    NULL, NULL, $11, $12, $13, $14, $15, $16, $10, $17, $18, NOW_MS, $19, $20, $21)
 ON CONFLICT DO NOTHING RETURNING c
 """  # noqa: S608
 
 CLAIM_STATES = """
-SELECT c, account, slot, epoch, reserve, deadline, charge, tier, model, key, rationed
+SELECT c, account, slot, epoch, reserve, deadline, charge, tier, model, key, rationed, channel
 FROM claim WHERE c """
 
 INSERT_ATTEMPT = """
@@ -199,6 +204,22 @@ RECEIPTS_OF = """
 SELECT statement_hash, c, id, worker, status, document, disposition, code, charge_nano, at
 FROM receipt WHERE c = $1 ORDER BY at
 """
+
+# --- Channels ------------------------------------------------------------------------------------
+
+CHANNELS_IN = f"SELECT id, {', '.join(STATE_COLUMNS)} FROM channel WHERE id "  # noqa: S608
+
+UNEVEN_CHANNELS = """
+SELECT h.id FROM channel h LEFT JOIN account a ON a.id = 'channel:' || h.id
+WHERE h.reserved <> COALESCE((SELECT CAST(SUM(c.reserve) AS bigint) FROM claim c
+        WHERE c.state = 'open' AND c.channel = h.id), 0)
+    OR COALESCE(a.posted, 0) <> h.deposited - h.charged
+        + COALESCE((SELECT CAST(SUM(e.amount_nano) AS bigint) FROM ledger_entry e
+            WHERE e.account = a.id AND e.kind = 'payback'), 0)
+ORDER BY h.id
+"""
+"""Reserves are those of open claims; the balance is what was deposited, less charges and what
+went back."""
 
 # --- Credentials ---------------------------------------------------------------------------------
 
@@ -247,7 +268,8 @@ CLOCK = "SELECT NOW_MS"
 LEDGER_SUM = "SELECT CAST(COALESCE(SUM(amount_nano), 0) AS bigint) FROM ledger_entry"
 
 OVERCOMMITTED = f"""
-SELECT a.id FROM account a WHERE a.kind <> 'issuance' AND a.posted < {_COMMITTED} ORDER BY a.id
+SELECT a.id FROM account a
+WHERE a.kind NOT IN ('issuance', 'chain') AND a.posted < {_COMMITTED} ORDER BY a.id
 """  # noqa: S608
 
 UNPOSTED = """
@@ -285,4 +307,5 @@ def claim_values(row: RestoredClaim, owner: tuple[int, int] | None) -> tuple[Any
         *(new.c, new.h, new.id, new.account, slot, epoch, new.reserve, new.deadline),
         *(row.attempts, new.worker, new.tier, new.model, new.payer, new.fee_bps, new.header),
         *(new.req_ct_hash, new.ticket, new.offer, new.key, new.rationed and owner is not None),
+        new.channel or None,
     )

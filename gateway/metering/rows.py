@@ -12,6 +12,10 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from bombyx.errors import BombyxError
+from bombyx.money.channel.acceptance import ChannelRow
+from bombyx.money.channel.terms import Ceiling
+
 FEES_ACCOUNT = "gateway:fees"
 ISSUANCE_ACCOUNT = "issuance"
 WORKER_PREFIX = "worker:"
@@ -64,6 +68,15 @@ class NewClaim(msgspec.Struct, frozen=True, gc=False):
     """The API key that asked."""
     rationed: bool = False
     """Whether the reserve was taken out of the key's budget as well."""
+    channel: str = ""
+    """The channel that pays, in hex; empty where the account's balance does."""
+
+
+class ChannelClaim(msgspec.Struct, frozen=True, gc=False):
+    """A claim that a channel pays, and the checked voucher that came with it, if one did."""
+
+    claim: NewClaim
+    offered: Ceiling | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +133,14 @@ class Conflict:
 @dataclass(frozen=True, slots=True)
 class Fenced:
     """The process is no longer the owner of its slot; nothing was claimed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Uncovered:
+    """The channel does not pay: why, and how it stood. Nothing was claimed."""
+
+    row: ChannelRow
+    error: BombyxError
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from gateway.channels.rows import channel_account
 from gateway.metering.rows import (
     FEES_ACCOUNT,
     Disposition,
@@ -36,6 +37,7 @@ class ClaimState(msgspec.Struct, frozen=True, gc=False):
     model: str
     key: str
     rationed: bool
+    channel: str | None = None
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
@@ -65,6 +67,8 @@ class Plan:
     leases: dict[LeaseKey, int] = field(default_factory=lambda: defaultdict(int))
     allowances: dict[LeaseKey, int] = field(default_factory=lambda: defaultdict(int))
     """What budgets of keys shrink by, of the claims that were reserved there too."""
+    channels: dict[str, list[int]] = field(default_factory=dict)
+    """By channel: the reserves that it gets back and the charges that it pays."""
     usage: dict[UsageKey, list[int]] = field(default_factory=dict)
     """requests, prompt, cached, completion, reasoning, charge_nano to be added."""
     entries: list[LedgerValues] = field(default_factory=list)
@@ -126,14 +130,22 @@ def _late(claim: ClaimState, charge: int | None, now: int) -> Verdict:
 def _bill(plan: Plan, row: SettlementRow, claim: ClaimState, now: int) -> None:
     signed = row.statement
     plan.settled.append((row.charge, signed.statement_hash if signed else None, row.c))
+    if claim.channel is not None:
+        paid = plan.channels.setdefault(claim.channel, [0, 0])
+        paid[0] += claim.reserve
+        paid[1] += row.charge
     if signed is not None:
         _count(plan, row, claim, now)
     if not row.charge or signed is None:
         return
     txn, ref = row.c.hex(), signed.statement_hash.hex()
-    plan.accounts[claim.account] -= row.charge
-    plan.leases[claim.account, claim.slot, claim.epoch] += row.charge
-    plan.entries.append((txn, claim.account, -row.charge, "charge", ref, now))
+    payer = claim.account
+    if claim.channel is not None:
+        payer = channel_account(claim.channel)
+    else:
+        plan.leases[payer, claim.slot, claim.epoch] += row.charge
+    plan.accounts[payer] -= row.charge
+    plan.entries.append((txn, payer, -row.charge, "charge", ref, now))
     if row.amount:
         plan.accounts[row.payee] += row.amount
         plan.entries.append((txn, row.payee, row.amount, "earning", ref, now))

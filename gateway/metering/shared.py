@@ -130,6 +130,10 @@ class SharedQueries(ABC):
         """Accounts at odds with the ledger."""
         return [row[0] for row in await self._read(queries.UNPOSTED)]
 
+    async def uneven_channels(self) -> list[str]:
+        """Channels at odds with their claims or the ledger."""
+        return [row[0] for row in await self._read(queries.UNEVEN_CHANNELS)]
+
     async def billing_gap(self) -> int:
         """Charges without receipts."""
         return await self._number(queries.BILLING_GAP)

@@ -5,13 +5,18 @@ SQLite has one writer, so reading first and writing then needs no row locks.
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from typing import Any
 
+from bombyx.money.channel.acceptance import ChannelRow
+from gateway.channels.rows import state_of_values
 from gateway.metering import queries
+from gateway.metering.channel_plan import Answer, Reserves, answers, plan_reserves, restored
 from gateway.metering.port import ORPHAN_SLOT, grant_size
 from gateway.metering.queries import for_sqlite, stored_claim
 from gateway.metering.rationing import Asked, plan_ration, unlimited
 from gateway.metering.rows import (
     Amounts,
+    ChannelClaim,
     Claimed,
     Conflict,
     Disposition,
@@ -57,6 +62,14 @@ _INSERT_CLAIMS = ManyRows(
     f"INSERT INTO claim ({queries.CLAIM_COLUMNS}) VALUES",
     "(?,?,?,?,?,?,?,'open',?,1,?,NULL,NULL,?,?,?,?,?,?,?,?,?,?,?,?)",
     "ON CONFLICT DO NOTHING",
+)
+_INSERT_CHANNEL_CLAIMS = ManyRows(
+    f"INSERT INTO claim ({queries.CHANNEL_CLAIM_COLUMNS}) VALUES",
+    "(?,?,?,?,?,?,?,'open',?,1,?,NULL,NULL,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+)
+_HOLD = (
+    "UPDATE channel SET reserved = ?, ceiling = ?, ceiling_seqno = ?, ceiling_signature = ? "
+    "WHERE id = ?"
 )
 _SETTLE_CLAIMS = ManyRows(
     "UPDATE claim SET state = 'settled', charge = v.column1, statement_hash = v.column2 "
@@ -120,17 +133,41 @@ def _claim_one(
 def _insert(
     connection: sqlite3.Connection, slot: int, epoch: int, batch: Sequence[NewClaim], now: int
 ) -> int:
-    return _INSERT_CLAIMS.run(
-        connection,
-        [
-            (
-                *(row.c, row.h, row.id, row.account, slot, epoch, row.reserve, row.deadline),
-                *(row.worker, row.tier, row.model, row.payer, row.fee_bps, row.header),
-                *(row.req_ct_hash, row.worker, row.ticket, row.offer, now, row.key, row.rationed),
-            )
-            for row in batch
-        ],
+    return _INSERT_CLAIMS.run(connection, [_values(row, slot, epoch, now) for row in batch])
+
+
+def _values(row: NewClaim, slot: int, epoch: int, now: int) -> tuple[Any, ...]:
+    return (
+        *(row.c, row.h, row.id, row.account, slot, epoch, row.reserve, row.deadline),
+        *(row.worker, row.tier, row.model, row.payer, row.fee_bps, row.header),
+        *(row.req_ct_hash, row.worker, row.ticket, row.offer, now, row.key, row.rationed),
     )
+
+
+def _channels(connection: sqlite3.Connection, ids: Iterable[str]) -> dict[str, ChannelRow]:
+    keys = list(set(ids))
+    rows = connection.execute(queries.CHANNELS_IN + _in(len(keys)), keys)
+    return {row[0]: state_of_values(row[1:]) for row in rows}
+
+
+def claim_by_channel(
+    connection: sqlite3.Connection, slot: int, epoch: int, batch: Sequence[ChannelClaim]
+) -> list[Answer]:
+    """Hold what channels cover and insert those claims: there is one writer, so reading is safe."""
+    stored = read_claims(connection, [one.claim.c for one in batch])
+    plan = Reserves()
+    if connection.execute(_FENCE, (slot, epoch)).fetchone() is not None:
+        rows = _channels(connection, (one.claim.channel for one in batch))
+        plan = plan_reserves((one for one in batch if one.claim.c not in stored), rows)
+        now = clock(connection)
+        claims = [one.claim for one in plan.held.values()]
+        _INSERT_CHANNEL_CLAIMS.run(
+            connection, [(*_values(row, slot, epoch, now), row.channel) for row in claims]
+        )
+        connection.executemany(_HOLD, plan.values())
+    if len(plan.held) != len(batch):
+        stored = read_claims(connection, [one.claim.c for one in batch])
+    return answers(batch, plan, stored.get)
 
 
 def grant(
@@ -233,6 +270,10 @@ def _book(connection: sqlite3.Connection, plan: Plan) -> None:
             connection.execute(_ENSURE_ACCOUNT, (delta[1], kind_of(delta[1])))
             connection.execute(post, delta)
     connection.executemany(
+        "UPDATE channel SET reserved = reserved - ?, charged = charged + ? WHERE id = ?",
+        [(*paid, channel) for channel, paid in plan.channels.items()],
+    )
+    connection.executemany(
         "UPDATE lease SET granted = granted - ? WHERE account = ? AND slot = ? AND epoch = ?",
         [(charge, *key) for key, charge in plan.leases.items()],
     )
@@ -254,8 +295,11 @@ def restore(
     stored = read_claims(connection, [new.c])
     if new.c in stored:
         return Conflict(stored[new.c])
-    if new.deadline <= clock(connection):
+    now = clock(connection)
+    if new.deadline <= now:
         return Expired()
+    if new.channel:
+        return _restore_by_channel(connection, row, now)
     owner = _covering(connection, row)
     if owner is None:
         found = connection.execute(_AVAILABLE, (new.account, ORPHAN_SLOT)).fetchone()
@@ -264,6 +308,21 @@ def restore(
             connection.execute(_SET_RECALL, (new.account,))
             return Shortage(available, elsewhere)
     connection.execute(_INSERT_CLAIM, queries.claim_values(row, owner)).fetchall()
+    return Claimed(new.c)
+
+
+def _restore_by_channel(
+    connection: sqlite3.Connection, row: RestoredClaim, now: int
+) -> Claimed | Shortage:
+    new = row.claim
+    before = _channels(connection, [new.channel]).get(new.channel)
+    after = restored(before, new.reserve, now=now // 1000) if before is not None else None
+    if after is None:
+        return Shortage(0)
+    connection.execute(
+        "UPDATE channel SET reserved = ? WHERE id = ?", (after.reserved, new.channel)
+    )
+    connection.execute(_INSERT_CLAIM, queries.claim_values(row, row.owner)).fetchall()
     return Claimed(new.c)
 
 

@@ -10,6 +10,7 @@ from gateway.metering.queries import for_sqlite
 from gateway.metering.rows import (
     Amounts,
     Attempt,
+    ChannelClaim,
     Claimed,
     Conflict,
     Expired,
@@ -22,6 +23,7 @@ from gateway.metering.rows import (
     SettlementRow,
     Shortage,
     StoredClaim,
+    Uncovered,
     VerdictRow,
 )
 from gateway.metering.shared import SharedQueries
@@ -116,6 +118,14 @@ class SqliteStore(SharedQueries):
         """Commit claims."""
         return await self._quick(
             lambda connection: sqlite_books.claim(connection, slot, epoch, batch)
+        )
+
+    async def claim_by_channel(
+        self, slot: int, epoch: int, batch: Sequence[ChannelClaim]
+    ) -> list[Claimed | Conflict | Fenced | Uncovered]:
+        """Commit claims and what channels hold for them."""
+        return await self._quick(
+            lambda connection: sqlite_books.claim_by_channel(connection, slot, epoch, batch)
         )
 
     async def retarget(self, batch: Sequence[Attempt]) -> list[bool]:

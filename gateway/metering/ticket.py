@@ -31,6 +31,8 @@ class Ticket(Document, frozen=True):
     attempt: Annotated[int, Meta(ge=1, le=1_000)]
     key: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
     """The API key that asked, where it has limits: a rebuilt claim counts against them."""
+    channel: Hex32 | UnsetType = UNSET
+    """The channel that pays, where one does."""
 
 
 class TicketBox:

@@ -2,6 +2,8 @@
 
 from gateway.models.accounts import account, api_key, key_limit, ledger_entry, payer
 from gateway.models.audit import audit_log
+from gateway.models.chain import chain_batch, chain_cursor, chain_order
+from gateway.models.channels import channel
 from gateway.models.collateral import vendor_document
 from gateway.models.metadata import metadata
 from gateway.models.metering import (
@@ -23,6 +25,10 @@ __all__ = [
     "archived",
     "attempt",
     "audit_log",
+    "chain_batch",
+    "chain_cursor",
+    "chain_order",
+    "channel",
     "claim",
     "collateral",
     "decision",

@@ -1,11 +1,11 @@
 """Accounts, their keys and the ledger (SPEC 5; DESIGN 8).
 
 `account.posted` is the sum of the account's ledger entries, kept beside them so that a reserve
-reads one row. Only `issuance`, where credit comes from, may be negative. The ledger is double-entry
-and append-only: triggers refuse UPDATE and DELETE. A credit's (txn, account) is unique, so no
-deposit is booked twice; settlements are guarded by the state of their claim instead, since a random
-key of three rows each would cost them more than all else. Ids grow with time, which is the key that
-partitions would be cut along.
+reads one row. Only `issuance`, where credit comes from, and a chain may be negative. The ledger is
+double-entry and append-only: triggers refuse UPDATE and DELETE. The (txn, account) of whatever
+comes or goes is unique, so no deposit is booked twice; settlements are guarded by the state of
+their claim instead, since a random key of three rows each would cost them more than all else. Ids
+grow with time, which is the key that partitions would be cut along.
 """
 
 from sqlalchemy import (
@@ -44,15 +44,17 @@ account = Table(
     Column("recall", Boolean, nullable=False, server_default=false()),
     Column("created_at", Milliseconds, nullable=False),
     Column("closed_at", Milliseconds),
-    one_of("kind", "client", "worker", "gateway", "issuance"),
-    CheckConstraint("posted >= 0 OR kind = 'issuance'", name="posted_not_negative"),
+    one_of("kind", "client", "worker", "gateway", "issuance", "channel", "chain"),
+    CheckConstraint("posted >= 0 OR kind IN ('issuance', 'chain')", name="posted_not_negative"),
 )
+"""`channel:<its account in hex>` pays what its channel pays; `chain:<global id>` is where deposits
+come from and what is paid out goes to."""
 
 _RECALLED = text("recall")
 
 Index("ix_account_recall", account.c.id, sqlite_where=_RECALLED, postgresql_where=_RECALLED)
 
-_CREDITS = text("kind = 'credit'")
+_ONCE = text("kind IN ('credit', 'deposit', 'payback', 'withdrawal')")
 
 ledger_entry = Table(
     "ledger_entry",
@@ -64,14 +66,14 @@ ledger_entry = Table(
     Column("kind", Text, nullable=False),
     Column("ref", Text, nullable=False),
     Column("at", Milliseconds, nullable=False),
-    one_of("kind", "credit", "charge", "earning", "fee"),
+    one_of("kind", "credit", "charge", "earning", "fee", "deposit", "payback", "withdrawal"),
     Index(
         "uq_ledger_entry_credit",
         "txn",
         "account",
         unique=True,
-        sqlite_where=_CREDITS,
-        postgresql_where=_CREDITS,
+        sqlite_where=_ONCE,
+        postgresql_where=_ONCE,
     ),
     Index(None, "account", "id"),
 )

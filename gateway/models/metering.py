@@ -55,7 +55,8 @@ lease = Table(
 _OPEN = text("state = 'open'")
 
 # `key` is the API key that asked, for usage. `rationed` says that its reserve was taken out of the
-# key's budget as well, so that settling shrinks that allowance too.
+# key's budget as well, so that settling shrinks that allowance too. `channel` pays in place of the
+# account's balance; such a claim touches no lease.
 claim = Table(
     "claim",
     metadata,
@@ -84,6 +85,7 @@ claim = Table(
     Column("created_at", Milliseconds, nullable=False, index=True),
     Column("key", Text, nullable=False, server_default=text("''")),
     Column("rationed", Boolean, nullable=False, server_default=false()),
+    Column("channel", Text),
     bytes_long("c", 32),
     bytes_long("h", 32),
     one_of("state", "open", "settled"),

@@ -109,6 +109,7 @@ def _restored(statement: Statement, ticket: Ticket) -> NewClaim:
         ticket=statement.ticket,
         offer=statement.offer,
         key=ticket.key if isinstance(ticket.key, str) else "",
+        channel=ticket.channel if isinstance(ticket.channel, str) else "",
     )
 
 

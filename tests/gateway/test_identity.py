@@ -10,7 +10,7 @@ from bombyx.errors import SetupError
 from gateway import identity
 from gateway.identity import load_keys
 
-NAMES = ("identity.key", "payer.key", "cluster.key")
+NAMES = ("identity.key", "payer.key", "channel.key", "cluster.key")
 
 
 def test_keys_stay_the_same_and_are_their_owners_alone(tmp_path: Path) -> None:
@@ -18,6 +18,7 @@ def test_keys_stay_the_same_and_are_their_owners_alone(tmp_path: Path) -> None:
     assert first.gateway == second.gateway == first.identity.public_hex
     assert first.cluster == second.cluster
     assert first.payer.public_hex == second.payer.public_hex != first.gateway
+    assert first.channel.public_key == second.channel.public_key
     for name in NAMES:
         assert (tmp_path / "gateway" / name).stat().st_mode & 0o777 == 0o600
     assert sorted(path.name for path in (tmp_path / "gateway").iterdir()) == sorted(NAMES)

@@ -23,6 +23,7 @@ from bombyx.attestation.policy import ModelRules, Policy, SimulatedRules
 from bombyx.attestation.simulated import image_measurement
 from gateway.accounts.repository import Accounts
 from gateway.app import Front, open_context
+from gateway.channels.port import ChainSide
 from gateway.context import Context
 from gateway.database import upgrade
 from gateway.serve import bind, link_url_of, uvicorn_config
@@ -169,13 +170,14 @@ async def network(
         ),
     )
     database = settings.pop("database_url", f"sqlite:///{folder / 'gateway.db'}")
+    chain: ChainSide | None = settings.pop("chain", None)
     await upgrade(database)
     chosen = GatewaySettings(database_url=database, shutdown_grace_s=1, **settings)
     async with contextlib.AsyncExitStack() as stack:
         sock = bind("127.0.0.1", 0)
         link_url = link_url_of(chosen, sock)
         context = await stack.enter_async_context(
-            open_context(chosen, state=folder, policy=policy, link_url=link_url)
+            open_context(chosen, state=folder, policy=policy, link_url=link_url, chain=chain)
         )
         url = await stack.enter_async_context(serving(context, sock))
         accounts = Accounts(context.engine)

@@ -15,6 +15,7 @@ from bombyx.link.processes import parse_processes
 from gateway.accounts.limits import write_limits
 from gateway.accounts.repository import Accounts
 from gateway.app import open_context
+from gateway.channels.port import ChainSide
 from gateway.context import Context
 from gateway.metering.rows import KeyLimits, StoredClaim
 from gateway.processes.hop import HOP_HEADER
@@ -61,14 +62,16 @@ class Pair:
 
 
 @contextlib.asynccontextmanager
-async def second(net: Network) -> AsyncIterator[Pair]:
+async def second(net: Network, chain: ChainSide | None = None) -> AsyncIterator[Pair]:
     """Another process on the same keys and database."""
     database = net.context.settings.database_url
     settings = GatewaySettings(database_url=database, shutdown_grace_s=1, slot=1)
     sock = bind("127.0.0.1", 0)
     link_url = link_url_of(settings, sock)
     async with (
-        open_context(settings, state=net.folder, policy=net.policy, link_url=link_url) as context,
+        open_context(
+            settings, state=net.folder, policy=net.policy, link_url=link_url, chain=chain
+        ) as context,
         serving(context, sock) as url,
     ):
         yield Pair(net, context, url)

@@ -30,8 +30,6 @@ FAUCET = Address((0, bytes.fromhex("fa" * 32)))
 MAX_FAUCET = 10**9 * 10**9
 """Nano at once: a billion GRAM."""
 _CHAINS = ("0:", "-1:")
-_REJECTED = "[Error : -701 :"
-"""How the emulator says that an external message reached no code."""
 _GLOBAL_ID = 19
 """The configuration parameter that names the network."""
 
@@ -164,9 +162,6 @@ class _Run:
         except MessageNotAccepted as cause:
             raise NotExecuted(_not_accepted(cause)) from cause
         except EmulatorFailed as cause:
-            if _REJECTED in cause.message:  # before any code of the account ran
-                refusal = MessageNotAccepted("the account is absent or cannot pay")
-                raise NotExecuted(_not_accepted(refusal)) from refusal
             raise NotExecuted(f"LITE_SERVER_UNKNOWN: {cause.message}") from cause
         hash_ = bytes(parse_boc(done.transaction).hash)
         entry = Entry(

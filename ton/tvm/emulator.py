@@ -26,6 +26,8 @@ _SANDBOX = Path("@ton/sandbox/dist")
 _GLUE = Path(__file__).with_name("glue.js")
 _START_SECONDS = 20.0
 _POLL_SECONDS = 0.01
+_REJECTED = "[Error : -701 :"
+"""How the emulator says that an external message reached no code."""
 
 
 def sandbox_folder(packages: Path = PACKAGES) -> Path:
@@ -109,9 +111,7 @@ class Emulator:
             "transact", _text(shard_account), _text(message), json.dumps(parameters)
         )
         if not output["success"]:
-            if "vm_exit_code" not in output:
-                raise EmulatorFailed(f"the emulator takes no such message: {output['error']}")
-            raise MessageNotAccepted(str(output["error"]), exit_code=output["vm_exit_code"])
+            raise _refusal(output)
         return Executed(b64decode(output["transaction"]), b64decode(output["shard_account"]))
 
     def get(self, call: Call) -> Answer:
@@ -163,6 +163,16 @@ class Emulator:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _refusal(output: dict[str, Any]) -> Exception:
+    """Why a message had no transaction: the account's doing, or the machine's."""
+    error = str(output["error"])
+    if "vm_exit_code" in output:
+        return MessageNotAccepted(error, exit_code=output["vm_exit_code"])
+    if _REJECTED in error:
+        return MessageNotAccepted("the account is absent or cannot pay")
+    return EmulatorFailed(f"the emulator takes no such message: {error}")
 
 
 def _v8() -> MiniRacer:

@@ -77,9 +77,10 @@ function version() {
   return fromC(call("_version"));
 }
 
+// Get methods take the configuration's text each time: it stays where they read it.
 function configure(config) {
   tvm.emulator = call("_create_emulator", config, 0);
-  tvm.config = config;
+  tvm.config = toC(config);
   return tvm.emulator !== 0;
 }
 

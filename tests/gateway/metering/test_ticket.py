@@ -25,6 +25,8 @@ def test_a_ticket_opens_with_the_key_it_was_sealed_with() -> None:
 def test_the_longest_ticket_fits() -> None:
     account = "é" * 128
     longest = Ticket(account, str(10**18 - 1), "f" * 64, deadline=2**53 - 1, attempt=1_000)
+    paid = msgspec.structs.replace(longest, account="a" * 128, channel="e" * 64, key="k" * 32)
+    assert _box().open(_box().seal(paid, _NONCE)) == paid
     text = _box().seal(longest, _NONCE)
     assert len(text) <= 2 * MAX_BYTES
     assert _box().open(text) == longest

@@ -11,12 +11,12 @@ from pytoniq_core import Cell
 from tests.ton.channel import CLIENT, GRAM, Channel
 from ton.codec.cells import Writer, parse_boc
 from ton.codec.messages import StartClose
-from ton.errors import EmulatorFailed, EmulatorMissing, MalformedCell
+from ton.errors import EmulatorFailed, EmulatorMissing, MalformedCell, MessageNotAccepted
 from ton.tvm import getters
 from ton.tvm.accounts import ABSENT, Account, Status
 from ton.tvm.emulator import Emulator, sandbox_folder
 from ton.tvm.machine import Call
-from ton.tvm.messages import Internal
+from ton.tvm.messages import Internal, external
 from ton.tvm.network import (
     BASECHAIN_2026,
     MAINNET,
@@ -53,6 +53,13 @@ def test_a_broken_message_is_the_emulators_complaint_and_it_goes_on(
         tvm.run(junk, ABSENT, now=1, lt=1)
     channel = Channel(tvm, code)
     assert channel.send(CLIENT, GRAM, StartClose(1).cell()).transaction.exit_code == -1
+
+
+def test_a_message_from_outside_to_nobody_is_refused_and_no_failure(tvm: Emulator) -> None:
+    message = external(CLIENT, Writer().uint(1, 8).cell()).to_boc()
+    with pytest.raises(MessageNotAccepted, match="absent or cannot pay") as refused:
+        tvm.run(message, ABSENT, now=1_790_000_000, lt=1_000_000)
+    assert refused.value.exit_code is None
 
 
 def test_the_same_message_gives_the_same_bytes(tvm: Emulator) -> None:

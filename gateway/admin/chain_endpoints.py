@@ -1,0 +1,83 @@
+"""`/admin/v1`: the gateway's wallet, withdrawals to anywhere, ends of channels (SPEC 7.11, 9.3)."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, StringConstraints
+
+from bombyx.money.channel.terms import network_text
+from gateway.admin.router import router
+from gateway.channels.treasury_endpoints import (
+    WithdrawalBody,
+    WithdrawalView,
+    treasury_of,
+    view_of,
+)
+from gateway.context import Context
+from gateway.http import AdminDep, ContextDep
+
+
+class TroubleView(BaseModel):
+    """Something about the chain that a person must look at."""
+
+    word: str
+    subject: str
+    reason: str
+
+
+class ChainView(BaseModel):
+    """The gateway's wallet, and what is wrong, as the process with the lowest slot knows it."""
+
+    network: str
+    address: str
+    troubles: list[TroubleView]
+
+
+def _chain(context: Context) -> ChainView:
+    treasury = treasury_of(context)
+    told = context.watch.troubles() if context.watch is not None else []
+    return ChainView(
+        network=network_text(treasury.network),
+        address=treasury.place,
+        troubles=[
+            TroubleView(word=one.word, subject=one.subject, reason=one.reason) for one in told
+        ],
+    )
+
+
+@router.post("/accounts/{account}/withdrawals")
+async def withdraw_anywhere(
+    account: str, body: WithdrawalBody, context: ContextDep, key: AdminDep
+) -> WithdrawalView:
+    """Send an account's prepaid money to any address."""
+    done = await treasury_of(context).withdraw(
+        account, to=body.to, amount=int(body.amount_nano), txn=body.txn, actor=key.id
+    )
+    return view_of(done)
+
+
+@router.get("/chain")
+async def chain(context: ContextDep, _key: AdminDep) -> ChainView:
+    """The gateway's wallet and what is wrong with the chain."""
+    return _chain(context)
+
+
+@router.post("/channels/{channel}/close", status_code=202)
+async def close_channel(
+    channel: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")],
+    context: ContextDep,
+    _key: AdminDep,
+) -> ChainView:
+    """End a channel with a last claim; it takes no more requests, and its client gets the rest."""
+    treasury_of(context)
+    if context.watch is not None:
+        await context.watch.close_channel(channel)
+    return _chain(context)
+
+
+@router.post("/chain/resume")
+async def resume(context: ContextDep, _key: AdminDep) -> ChainView:
+    """Send on after `wallet_foreign`: a person has looked at what the wallet sent without us."""
+    treasury_of(context)
+    if context.watch is not None:
+        await context.watch.resume()
+    return _chain(context)

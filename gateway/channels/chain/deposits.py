@@ -1,0 +1,122 @@
+"""Prepaid deposits: money that comes to the gateway's wallet with an account's id as its comment.
+
+A transaction of the wallet's own history is final and agreed on; each is booked once, by network,
+account, logical time and hash. What names no account waits in the audit log for a person.
+"""
+
+from typing import Final
+
+import structlog
+from pytoniq_core import Address
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bombyx.units import MAX_NANO
+from gateway.accounts.audit import record
+from gateway.channels.chain.outbox import SqlOutbox
+from gateway.channels.ledger import ensure_account, move, writing
+from gateway.channels.rows import chain_account
+from gateway.models import account
+from ton.chain.port import ChainClient, Happened
+from ton.codec.cells import raw
+from ton.errors import MalformedCell
+from ton.tvm.messages import Internal
+from ton.wallet.comments import read_comment
+
+READER: Final = "deposits"
+NOTED: Final = 10_000_000
+"""Nano; less without an account's name is dust that nobody looks for."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Deposits:
+    """Reads the wallet's history on from where it was read."""
+
+    def __init__(
+        self, engine: AsyncEngine, chain: ChainClient, outbox: SqlOutbox, *, wallet: Address
+    ) -> None:
+        self._engine = engine
+        self._chain = chain
+        self._outbox = outbox
+        self._wallet = wallet
+
+    async def round(self) -> int:
+        """Book what is new; how many. Raises as `ChainClient.transactions` does."""
+        since = await self._outbox.read_until(READER)
+        if since is None:
+            # The wallet may be older than these books; what came to it before is no deposit here.
+            state = await self._chain.account(self._wallet)
+            await self._outbox.mark(READER, None, state.last)
+            return 0
+        happened = await self._chain.transactions(self._wallet, since)
+        booked = 0
+        for one in happened:
+            booked += await self._take(one)
+        if happened:
+            await self._outbox.mark(READER, since, happened[-1].point)
+        return booked
+
+    async def _take(self, happened: Happened) -> bool:
+        message = _incoming(happened)
+        if message is None or not message.value:
+            return False
+        memo = read_comment(message.body)
+        if memo is None and message.body is not None and message.body.bits:
+            return False  # a contract's answer: change, a payout
+        txn = self._txn(happened)
+        if memo is not None and await self._book(memo.strip(), message, txn):
+            return True
+        if message.value >= NOTED:
+            await self._note(message, txn)
+        return False
+
+    def _txn(self, happened: Happened) -> str:
+        done, place = happened.transaction, raw(self._wallet)
+        return f"deposit:{self._chain.network}:{place}:{done.lt}:{done.hash.hex()}"
+
+    async def _book(self, memo: str, message: Internal, txn: str) -> bool:
+        """True also where it was booked before; whom it came from may take it back."""
+        amount, source = message.value, raw(message.source)
+        known = select(account.c.id).where(
+            account.c.id == memo, account.c.kind == "client", account.c.closed_at.is_(None)
+        )
+        payer = chain_account(self._chain.network)
+        async with writing(self._engine) as connection:
+            if amount > MAX_NANO or (await connection.execute(known)).first() is None:
+                return False
+            await ensure_account(connection, payer)
+            if await move(
+                connection, payer, memo, amount=amount, kind="deposit", txn=txn, ref=source
+            ):
+                await record(
+                    connection, "chain", "account.deposit", target=memo,
+                    amount_nano=str(amount), txn=txn,
+                )  # fmt: skip
+                _log.info("deposit", account=memo, amount_nano=str(amount))
+        return True
+
+    async def _note(self, message: Internal, txn: str) -> None:
+        source = raw(message.source)
+        _log.warning("deposit_unmatched", amount_nano=str(message.value), source=source)
+        async with writing(self._engine) as connection:
+            await record(
+                connection, "chain", "deposit.unmatched", target=txn,
+                amount_nano=str(message.value), source=source,
+            )  # fmt: skip
+
+
+def _incoming(happened: Happened) -> Internal | None:
+    cell = happened.transaction.in_message
+    if cell is None or not _is_kept(happened):
+        return None
+    try:
+        message = Internal.read(cell)
+    except MalformedCell:
+        return None  # from outside
+    return None if message.bounced else message
+
+
+def _is_kept(happened: Happened) -> bool:
+    """Whether the money stayed: a wallet that cannot run its code sends it back."""
+    return not happened.transaction.bounced

@@ -1,0 +1,114 @@
+"""The chain's loop: one round after another, in the process with the lowest slot that lives.
+
+Each part of a round fails alone: no provider's trouble keeps the wallet from sending, and no
+channel's keeps the others from being claimed.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from bombyx.errors import BombyxError
+from gateway.channels.chain.claims import Claims
+from gateway.channels.chain.deposits import Deposits
+from gateway.channels.chain.outbox import SqlOutbox
+from gateway.channels.chain.troubles import Troubles
+from gateway.channels.chain.watcher import Watched, Watcher
+from gateway.channels.chain.withdrawals import PREFIX
+from gateway.channels.treasury import Trouble
+from gateway.metering.port import Processes
+from ton.chain.port import Happened
+from ton.wallet.errors import WalletForeign
+from ton.wallet.wallet import Wallet
+
+OWN: Final = "wallet"
+"""The subject of troubles with the wallet itself."""
+
+_log = structlog.get_logger(__name__)
+
+
+def refuse_strangers(happened: Happened) -> None:
+    """For `Wallet`: a database that is an old copy must not pay a second time."""
+    shown = happened.transaction.hash.hex()
+    raise WalletForeign(
+        f"the wallet sent what these books did not sign ({shown}): are they an old copy?"
+    )
+
+
+@dataclass(slots=True)
+class ChainTask:
+    """All parts of the chain side, and their rounds."""
+
+    processes: Processes
+    slot: int
+    watcher: Watcher
+    claims: Claims
+    deposits: Deposits
+    outbox: SqlOutbox
+    wallet: Wallet
+    told: Troubles
+    every_s: float = 5.0
+
+    async def run(self) -> None:
+        """Rounds for as long as the process lives."""
+        while True:
+            try:
+                await self.round()
+            except Exception:  # noqa: BLE001 - a boundary: a watcher that died would lose money
+                _log.exception("chain_round_failed")
+            await asyncio.sleep(self.every_s)
+
+    def troubles(self) -> list[Trouble]:
+        """See `Watch.troubles`."""
+        return self.told.all()
+
+    async def close_channel(self, channel: str) -> None:
+        """See `Watch.close_channel`."""
+        await self.claims.close(await self.watcher.channels.close_asked(channel))
+
+    async def resume(self) -> None:
+        """See `Watch.resume`."""
+        paid = await self.wallet.accept_strangers()
+        _log.warning("wallet_resumed", paid_before=[one.id for one in paid])
+        self.told.over(WalletForeign.code, OWN)
+
+    async def round(self) -> bool:
+        """One round, if it is this process's; whether it was."""
+        if not await self._is_ours():
+            return False
+        await self._part("watch", self._watch_and_claim)
+        await self._part("deposits", self.deposits.round)
+        await self._part(OWN, self._send)
+        return True
+
+    async def _is_ours(self) -> bool:
+        living = [one.slot for one in await self.processes.processes()]
+        return bool(living) and min(living) == self.slot
+
+    async def _watch_and_claim(self) -> None:
+        watched: list[Watched] = await self.watcher.round()
+        ordered = await self.claims.consider(watched)
+        if ordered:
+            _log.info("claims_ordered", claims=ordered)
+
+    async def _send(self) -> None:
+        await self.outbox.again(PREFIX)
+        step = await self.wallet.step()
+        if step.missing:
+            reason = f"the wallet lacks {step.missing} nano for what it should send"
+            self.told.tell("wallet_short", OWN, reason)
+        else:
+            self.told.over("wallet_short", OWN)
+
+    async def _part(self, name: str, part: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await part()
+        except BombyxError as error:
+            self.told.tell(error.code, name, error.message)
+        else:
+            for trouble in self.told.all():
+                if trouble.subject == name and trouble.word != "wallet_short":
+                    self.told.over(trouble.word, name)

@@ -1,0 +1,67 @@
+"""Whether this gateway has a chain, and putting it together (`[gateway] chain`).
+
+The one place that imports what needs `bombyx-ton`, and only where a chain is wanted: a gateway runs
+without that wheel.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from bombyx.errors import SetupError
+from bombyx.settings import load_settings
+from gateway.context import Context, unix_seconds
+from gateway.settings import GatewaySettings
+
+if TYPE_CHECKING:
+    from gateway.channels.chain.opening import Connection
+
+WANTED: Final = ("ton", "pytoniq_core")
+"""Packages without which there is no chain."""
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    settings: GatewaySettings, *, state: Path
+) -> "AsyncIterator[Connection | None]":
+    """The chain of `[ton]`, or None; raises `SetupError`.
+
+    `auto` has one exactly where `[ton] providers` names whom to ask.
+    """
+    if settings.chain == "none" or (settings.chain == "auto" and not _is_installed()):
+        yield None
+        return
+    if not _is_installed():
+        raise SetupError(
+            "[gateway] chain = ton needs pytoniq-core and bombyx-ton: pip install bombyx-ton"
+        )
+    from gateway.channels.chain.opening import opened  # noqa: PLC0415 - see above
+    from ton.settings import TonSettings  # noqa: PLC0415
+
+    ton, _ = load_settings(TonSettings, "ton")
+    if settings.chain == "auto" and not ton.providers:
+        yield None
+        return
+    async with opened(ton, state=state) as connection:
+        yield connection
+
+
+def _is_installed() -> bool:
+    return all(PathFinder.find_spec(name) is not None for name in WANTED)
+
+
+@contextlib.asynccontextmanager
+async def watched(context: Context, connection: "Connection | None") -> AsyncIterator[None]:
+    """Watch the chain and move money while the block runs, where there is a chain."""
+    if connection is None:
+        yield
+        return
+    from gateway.channels.chain.opening import Process  # noqa: PLC0415 - see above
+
+    process = Process(context.engine, context.store, context.settings.slot)
+    every_s = context.settings.chain_every_s
+    async with connection.watched(process, unix=unix_seconds, every_s=every_s) as parts:
+        context.treasury, context.watch = parts.treasury, parts.task
+        yield

@@ -1,0 +1,80 @@
+"""Prepaid money on the chain, as routes see it; `gateway.channels.chain` has it, or nobody does."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """Nano on their way out. `to` is `workchain:hex`; `transaction` the hash in hex once sent.
+
+    `state` is queued, signed, sent, skipped (tried again) or bounced.
+    """
+
+    txn: str
+    to: str
+    amount: int
+    state: str
+    transaction: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """One thing that a person must look at: its word, what it is about, and a sentence."""
+
+    word: str
+    subject: str
+    reason: str
+
+
+class Watch(Protocol):
+    """The chain's loop, as far as administrators are concerned."""
+
+    def troubles(self) -> list[Trouble]:
+        """What lasts; known to the process that watches, which is the one with the lowest slot."""
+        ...
+
+    async def close_channel(self, channel: str) -> None:
+        """End a channel with a last claim, for an administrator; again: nothing new.
+
+        Raises `ChannelNotFound`, `ChannelClosed`, `ChannelRolledBack`, `CloseInFlight`, and
+        `CloseNotAsked` where there is no voucher to end it by.
+        """
+        ...
+
+    async def resume(self) -> None:
+        """A person has looked at what the wallet sent without us: send on."""
+        ...
+
+
+class Treasury(Protocol):
+    """The gateway's wallet, as far as accounts are concerned."""
+
+    @property
+    def network(self) -> int:
+        """TON's global id."""
+        ...
+
+    @property
+    def place(self) -> str:
+        """The wallet's address, `workchain:hex`: where deposits go."""
+        ...
+
+    async def withdraw(
+        self, account: str, *, to: str, amount: int, txn: str, actor: str
+    ) -> Withdrawal:
+        """Send an account's nano to any address; again with the same `txn`: nothing new.
+
+        Raises `RequestError`, `NotFound`, `IdempotencyConflict`, `InsufficientQuota`.
+        """
+        ...
+
+    async def withdraw_to_payer(
+        self, account: str, *, to: str, amount: int, txn: str, actor: str
+    ) -> Withdrawal:
+        """The same, only to an address that this account was paid from; else `Forbidden`."""
+        ...
+
+    async def withdrawal(self, account: str, txn: str) -> Withdrawal:
+        """One of an account's; raises `NotFound`."""
+        ...
