@@ -1,25 +1,39 @@
 """`GET /v1/confidential/workers` and `GET /v1/models`: relayed words, vouched for by nobody.
 
-And `GET /v1/gateways`, by which workers find all processes of a gateway (SPEC 10.5).
+And without a key, for workers and their owners, who have none: `GET /v1/gateways`, by which all
+processes of a gateway are found (SPEC 10.5), and a worker's standing (SPEC 13.9).
 """
 
+import re
+import time
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
+from msgspec import UNSET
 
 from bombyx.attestation.collateral import Collateral
 from bombyx.attestation.directory import Directory, Entry
-from bombyx.errors import ModelNotFound
+from bombyx.errors import ModelNotFound, NotFound
 from bombyx.link.processes import LiveProcess, ProcessList
+from bombyx.link.standing import MAX_MODELS, WorkerStanding
 from gateway.context import Context, unix_seconds
+from gateway.directory.standing import (
+    asked_models,
+    model_standing,
+    place_of,
+    reason_of,
+    repute_of,
+)
 from gateway.http import ContextDep, KeyDep
 from gateway.workers.registry import HONOUR_SECONDS, Quote
 
 router = APIRouter(prefix="/v1", tags=["directory"])
 
 _JSON = "application/json"
+_WORKER = re.compile(r"[0-9a-f]{64}")
 
 
 def directory_of(context: Context, model: str, now: int) -> Directory:
@@ -59,6 +73,56 @@ async def workers(
     """Keysets, evidence, offers and collateral of the workers that serve a model."""
     directory = await context.beside.completed(directory_of(context, model, unix_seconds()))
     return Response(msgspec.json.encode(directory), media_type=_JSON)
+
+
+@router.get("/confidential/workers/{worker}/standing", response_class=Response)
+async def standing(
+    worker: str,
+    context: ContextDep,
+    model: Annotated[
+        list[Annotated[str, Query(max_length=128)]] | None, Query(max_length=MAX_MODELS)
+    ] = None,
+) -> Response:
+    """Whether a worker is asked, why not, and how its prices compare; `model` adds others."""
+    if not _WORKER.fullmatch(worker):
+        raise NotFound("a worker is named by 64 digits of hex")
+    return Response(
+        msgspec.json.encode(standing_of(context, worker, model or ())), media_type=_JSON
+    )
+
+
+def standing_of(context: Context, worker: str, wanted: Sequence[str]) -> WorkerStanding:
+    """A worker as this process knows it, at this moment."""
+    now, monotonic = unix_seconds(), time.monotonic()
+    listed = next((one for one in context.registry.all() if one.worker == worker), None)
+    reason = reason_of(listed, elsewhere=bool(context.neighbours.holding([worker])), now=now)
+    models = []
+    for name in asked_models(listed, wanted):
+        offers = _offers(context, name, now)
+        own = UNSET
+        if listed is not None and reason == "listed":
+            own = place_of(listed, name, offers, now=now, monotonic=monotonic)
+        models.append(model_standing(name, offers, own=own))
+    return WorkerStanding(
+        worker=worker,
+        gateway=context.gateway,
+        at=now,
+        listed=reason in {"listed", "elsewhere"},
+        reason=reason,
+        queue=len(context.dispatcher.router.room),
+        models=models,
+        repute=UNSET if listed is None else repute_of(listed, monotonic),
+    )
+
+
+def _offers(context: Context, model: str, now: int) -> list[Quote]:
+    """Live offers for one model, of workers linked to any process."""
+    found = [quote for _, quote in context.registry.routable(model, now)]
+    return found + [
+        quote
+        for _, quote in context.neighbours.offers(now + HONOUR_SECONDS)
+        if quote.offer.model == model
+    ]
 
 
 def _models(context: Context, now: int) -> dict[str, list[Quote]]:
