@@ -131,7 +131,7 @@ def _load(where: dict[str, Any], tokens: int, requests: int) -> dict[str, float]
 def _own_cpu(pids: tuple[int, ...]) -> float:
     """Of these processes, without what they started."""
     times = [psutil.Process(pid).cpu_times() for pid in pids]
-    return sum(one.user + one.system for one in times)
+    return float(sum(one.user + one.system for one in times))
 
 
 def _medians(loads: list[dict[str, float]]) -> dict[str, float]:

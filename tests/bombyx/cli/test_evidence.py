@@ -9,6 +9,7 @@ import pytest
 from bombyx import canonical
 from bombyx.attestation.cocoon import model_hash
 from bombyx.attestation.factors import Factor
+from bombyx.attestation.tokens.trust_authority import TRUST_AUTHORITY
 from bombyx.attestation.vendor import VendorFile
 from bombyx.attestation.verity import BLOCK_BYTES, verity_root
 from bombyx.cli.main import main
@@ -149,9 +150,13 @@ def test_a_token_of_intels_service_has_a_step_of_its_own(
 ) -> None:
     keys, token = tmp_path / "jwks.json", tmp_path / "token"
     keys.write_bytes(tokens.jwks())
-    said = {"attester_type": "TDX", "attester_tcb_status": "UpToDate", "tdx_is_debuggable": False}
+    said: dict[str, Any] = {
+        "attester_type": "TDX",
+        "attester_tcb_status": "UpToDate",
+        "tdx_is_debuggable": False,
+    }
     data = b"nonce".ljust(64, b"\0")
-    text = tokens.token(tokens.TRUST_AUTHORITY, tdx_report_data=data.hex(), **said)
+    text = tokens.token(TRUST_AUTHORITY, tdx_report_data=data.hex(), **said)
     token.write_text(text + "\n", encoding="utf-8")
     given = ["--kind", "trust-authority", "--evidence", str(token), "--collateral", str(keys)]
     at = ["--now", str(tokens.NOW + 10), "--json"]
