@@ -21,6 +21,7 @@ SUMMARIES = {
     "gateway": "Run the gateway: route, meter and bill what it cannot read.",
     "worker": "Run a worker: open sealed requests beside a model, and sign what was done.",
     "proxy": "Run the local sidecar: seal what any OpenAI SDK sends.",
+    "channel": "Open, fill and close the payment channels that pay for requests.",
     "devnet": "Run a TON chain on this machine, with a faucet.",
     "keys": "Create and list API keys.",
     "ledger": "Prove that the gateway's ledger is what workers signed.",

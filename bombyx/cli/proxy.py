@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from bombyx.cli.api_key import read_key
 from bombyx.cli.output import JsonOption, Output
 from bombyx.client.opening import open_session, resolve_policy
 from bombyx.client.secret_files import load_or_create_secret
@@ -19,7 +20,6 @@ from bombyx.errors import SetupError
 from bombyx.settings import load_settings, state_directory
 
 TOKEN_FILE = "proxy.token"  # noqa: S105  (a file's name)
-MAX_KEY_BYTES = 4096
 
 
 def proxy(  # noqa: PLR0913  (one parameter per flag)
@@ -44,6 +44,13 @@ def proxy(  # noqa: PLR0913  (one parameter per flag)
     save_transcripts: Annotated[
         Path | None, typer.Option(help="Keep questions and answers here, in clear.")
     ] = None,
+    pay: Annotated[
+        bool | None,
+        typer.Option("--pay/--no-pay", help="Open and fill channels by itself, within the caps."),
+    ] = None,
+    mnemonic_file: Annotated[
+        Path | None, typer.Option(help="With --pay: a file with the wallet's 24 words.")
+    ] = None,
     state: Annotated[Path | None, typer.Option(help="Where keys lie.")] = None,
     config: Annotated[Path | None, typer.Option(help="The settings file to read.")] = None,
     as_json: JsonOption = False,
@@ -51,26 +58,29 @@ def proxy(  # noqa: PLR0913  (one parameter per flag)
     """Run the local sidecar: seal what any OpenAI SDK sends.
 
     SDKs use its URL as base_url, and as key either the sidecar's token or a key of the gateway.
+    It pays from the channels of its state directory, where it has one to the gateway.
     """
     given = {
         "gateway": gateway,
         "policy": policy,
         "port": port,
         "token_file": token_file,
-        "api_key": _key(api_key, api_key_file),
+        "api_key": read_key(api_key, api_key_file),
         "padding": padding,
         "save_transcripts": save_transcripts,
+        "pay": pay,
+        "mnemonic_file": mnemonic_file,
     }
     settings, _ = load_settings(ClientSettings, "client", given, config=config)
     if settings.gateway is None:
         raise SetupError("name the gateway: --gateway URL, or BOMBYX_CLIENT_GATEWAY")
     origin = str(settings.gateway).rstrip("/").removesuffix("/v1")
     accepted = resolve_policy(None, settings)
-    session = open_session(accepted, settings=settings, state=state)
+    session = open_session(accepted, settings=settings, state=state, channel=True, config=config)
     evidence = accepted if settings.gateway_evidence else None
     path = settings.token_file or state_directory(state) / TOKEN_FILE
     keys = Keys(_token(path), settings.api_key.get_secret_value() if settings.api_key else "")
-    with loopback_sockets(settings.port) as sockets:
+    with session.paying(origin), loopback_sockets(settings.port) as sockets:
         output, url = Output(as_json=as_json), _url(sockets)
 
         def on_ready() -> None:
@@ -96,20 +106,6 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     except ModuleNotFoundError:
         return None
     return uvloop.new_event_loop
-
-
-def _key(given: str | None, file: Path | None) -> str | None:
-    if file is None:
-        return given
-    if given is not None:
-        raise SetupError("--api-key and --api-key-file are both given: keep one")
-    try:
-        text = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        raise SetupError(f"{file} cannot be read") from None
-    if not text or len(text) > MAX_KEY_BYTES:
-        raise SetupError(f"{file} holds no API key")
-    return text
 
 
 def _token(path: Path) -> str:

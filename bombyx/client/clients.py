@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import httpx2
 
 from bombyx.client import transport_httpx2
+from bombyx.client.channel.setting import ChannelSource
 from bombyx.client.opening import PolicySource, open_session
 from bombyx.client.ratls.clients import wished_transport
 from bombyx.client.ratls.transport_httpx2 import AsyncAttestedTransport, AttestedTransport
@@ -33,6 +34,7 @@ def http_client(
     cache_secret: bytes | None = None,
     padding: Padding | None = None,
     save_transcripts: Path | str | None = None,
+    channel: ChannelSource = None,
     transport: httpx2.BaseTransport | None = None,
 ) -> httpx2.Client:
     """A sealed client for `OpenAI(http_client=…)`, openai 3 and later.
@@ -40,7 +42,8 @@ def http_client(
     `policy` is a `Policy` or its file; `on_receipt` hears of each verified answer; `cache_secret`
     (32 bytes) shares a prefix cache within a team; `transport` stands in for the network.
     `padding="exact"` shows token lengths to the network, and `save_transcripts` is a folder that
-    gets content in clear: both are warned of.
+    gets content in clear: both are warned of. `channel=True` pays from the user's payment channels,
+    a path from the channels in that folder; one process at a time may.
     Raises `PolicyError` without a policy, `SetupError` when the user's key files are unsafe.
     """
     session = open_session(
@@ -49,6 +52,7 @@ def http_client(
         cache_secret=cache_secret,
         padding=padding,
         save_transcripts=save_transcripts,
+        channel=channel,
     )
     transport = transport or wished_transport(
         policy, AttestedTransport, limits=transport_httpx2.DEFAULT_LIMITS
@@ -64,6 +68,7 @@ def async_http_client(
     cache_secret: bytes | None = None,
     padding: Padding | None = None,
     save_transcripts: Path | str | None = None,
+    channel: ChannelSource = None,
     transport: httpx2.AsyncBaseTransport | None = None,
 ) -> httpx2.AsyncClient:
     """The twin of `http_client` for `AsyncOpenAI`."""
@@ -73,6 +78,7 @@ def async_http_client(
         cache_secret=cache_secret,
         padding=padding,
         save_transcripts=save_transcripts,
+        channel=channel,
     )
     transport = transport or wished_transport(
         policy, AsyncAttestedTransport, limits=transport_httpx2.DEFAULT_LIMITS
@@ -88,6 +94,7 @@ def httpx_client(
     cache_secret: bytes | None = None,
     padding: Padding | None = None,
     save_transcripts: Path | str | None = None,
+    channel: ChannelSource = None,
     transport: "httpx.BaseTransport | None" = None,
 ) -> "httpx.Client":
     """`http_client` for openai 1 and 2, which run on httpx."""
@@ -98,6 +105,7 @@ def httpx_client(
         cache_secret=cache_secret,
         padding=padding,
         save_transcripts=save_transcripts,
+        channel=channel,
     )
     timeout = timeout or library.DEFAULT_TIMEOUT
     limits = library.DEFAULT_LIMITS
@@ -114,6 +122,7 @@ def async_httpx_client(
     cache_secret: bytes | None = None,
     padding: Padding | None = None,
     save_transcripts: Path | str | None = None,
+    channel: ChannelSource = None,
     transport: "httpx.AsyncBaseTransport | None" = None,
 ) -> "httpx.AsyncClient":
     """The twin of `httpx_client` for `AsyncOpenAI`."""
@@ -124,6 +133,7 @@ def async_httpx_client(
         cache_secret=cache_secret,
         padding=padding,
         save_transcripts=save_transcripts,
+        channel=channel,
     )
     timeout = timeout or library.DEFAULT_TIMEOUT
     limits = library.DEFAULT_LIMITS

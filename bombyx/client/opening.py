@@ -3,6 +3,7 @@
 Read here and nowhere else: the policy file, the identity's files, the clock, the randomness.
 """
 
+import logging
 import os
 import time
 import tomllib
@@ -12,6 +13,8 @@ from pathlib import Path
 
 from bombyx.attestation.policy import Policy, named_policy, parse_policy
 from bombyx.client.answer import Listeners
+from bombyx.client.channel.setting import ChannelSource, open_wallet, root_of
+from bombyx.client.channel.wallet import Wallet
 from bombyx.client.disputes import DisputeFolder
 from bombyx.client.identity import Identity
 from bombyx.client.receipts import VerifiedAnswer
@@ -34,6 +37,7 @@ _NO_POLICY = (
     "policy.toml in its state directory"
 )
 _SECRET_BYTES = 32
+_log = logging.getLogger("bombyx.wallet")
 
 PolicySource = Policy | str | Path | None
 
@@ -107,7 +111,7 @@ def unix_seconds() -> int:
     return time.time_ns() // 10**9
 
 
-def open_session(
+def open_session(  # noqa: PLR0913  (one parameter per wish)
     policy: PolicySource,
     *,
     on_receipt: Callable[[VerifiedAnswer], None] | None = None,
@@ -116,10 +120,13 @@ def open_session(
     state: Path | None = None,
     padding: str | None = None,
     save_transcripts: Path | str | None = None,
+    channel: ChannelSource = None,
+    config: Path | None = None,
 ) -> Session:
     """A session for this user on this machine; raises `PolicyError` or `SetupError`.
 
-    `padding` and `save_transcripts` stand in for the settings of these names.
+    `padding` and `save_transcripts` stand in for the settings of these names. `channel` is a folder
+    of channels to pay from, True for the user's own; without it accounts are prepaid.
     """
     settings = settings or load_settings(ClientSettings, "client")[0]
     folder = state_directory(state) / "client"
@@ -133,8 +140,10 @@ def open_session(
         None if save_transcripts is None else TranscriptFolder(Path(save_transcripts).expanduser()),
         WaiverFolder(folder / WAIVED, unix_seconds),
     )
+    accepted = resolve_policy(policy, settings)
+    wallet = _wallet(settings, accepted, channel, state, config) if channel else None
     return Session(
-        resolve_policy(policy, settings),
+        accepted,
         load_identity(folder, cache_secret=cache_secret),
         clock=unix_seconds,
         draw=os.urandom,
@@ -144,6 +153,25 @@ def open_session(
             padding=chosen,
             affinity=settings.cache_affinity,
         ),
+        wallet=wallet,
+    )
+
+
+def _wallet(
+    settings: ClientSettings,
+    policy: Policy,
+    channel: ChannelSource,
+    state: Path | None,
+    config: Path | None,
+) -> Wallet:
+    return open_wallet(
+        settings,
+        policy,
+        root=root_of(channel, state),
+        state=state,
+        clock=unix_seconds,
+        say=_log.info,
+        config=config,
     )
 
 

@@ -31,6 +31,8 @@ class Sealed:
     chosen: Mapping[str, Chosen]
     stream: bool
     padding: Padding = Padding.BUCKET
+    deadline: int = 0
+    """Unix seconds: by when its gateway must have settled it (SPEC 7.9)."""
     body: bytes = b""
     """The request in clear, kept only for a transcript that the user asked for."""
 
@@ -97,7 +99,7 @@ def verify_statement(
         receipt = canonical.decode(document, Receipt)
         verify_receipt(receipt, bytes.fromhex(chosen.worker.keyset.receipt_key))
         statement = receipt.statement
-        claim = _claim(sealed, chosen, statement.ticket)
+        claim = claim_of(sealed, chosen, ticket=statement.ticket)
         check_statement(statement, claim, passed=passed, held=held)
         _check_boot(statement, chosen)
     except InvalidStatement as error:
@@ -134,7 +136,7 @@ def verified_answer(
     return VerifiedAnswer(receipt, sealed.chosen[worker].worker.keyset, sealed.padding)
 
 
-def _claim(sealed: Sealed, chosen: Chosen, ticket: str) -> Claim:
+def claim_of(sealed: Sealed, chosen: Chosen, *, ticket: str) -> Claim:
     """The request as its payer knows it. The ticket is the gateway's, opaque to us."""
     request = sealed.request
     header, model = request.header.header, chosen.terms.model

@@ -117,8 +117,11 @@ def _check(signed: SignedRefusal, sealed: Sealed) -> None:
         raise UnprovenRefusal("a refusal is of another request")
 
 
-def gateway_error(head: Head, body: bytes) -> GatewayError:
-    """A non-2xx answer, in OpenAI's shape whatever it was; raises `BadAnswer` for other answers."""
+def gateway_error(head: Head, body: bytes, *, hint: str = "") -> GatewayError:
+    """A non-2xx answer, in OpenAI's shape whatever it was; raises `BadAnswer` for other answers.
+
+    `hint` is our own word, behind the gateway's.
+    """
     if head.status < 400:  # noqa: PLR2004  (HTTP's own boundary)
         # A redirect must not reach the SDK's client either: it would follow it.
         raise BadAnswer(f"the gateway answered {head.status} where a sealed answer was due")
@@ -128,6 +131,7 @@ def gateway_error(head: Head, body: bytes) -> GatewayError:
         "code": "upstream_failed",
         "param": None,
     }
+    error["message"] = f"{error['message']}{hint}"
     return GatewayError(*whole(head.status, msgspec.json.encode({"error": error}), passed_on(head)))
 
 

@@ -5,7 +5,9 @@
 one that calls `seal_request`, and there is no way past it to a clear body.
 """
 
-from collections.abc import Callable, Generator
+import dataclasses
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -15,6 +17,10 @@ from msgspec.structs import replace
 from bombyx.attestation.policy import Policy
 from bombyx.client.affinity import beginning
 from bombyx.client.answer import Listeners, deliver
+from bombyx.client.channel import paying
+from bombyx.client.channel.payer import Payer
+from bombyx.client.channel.paying import settled_after
+from bombyx.client.channel.wallet import Wallet, Wanted
 from bombyx.client.choice import Draw
 from bombyx.client.disputes import Dispute
 from bombyx.client.effects import (
@@ -23,9 +29,11 @@ from bombyx.client.effects import (
     Effect,
     Emit,
     Head,
+    Headers,
     Reply,
     Send,
     Steps,
+    Wait,
     read,
     read_all,
     send,
@@ -34,7 +42,7 @@ from bombyx.client.finding import Finder, Found, own_headers
 from bombyx.client.identity import Identity, Shard
 from bombyx.client.limits import Limits, limits
 from bombyx.client.outcome import proven, read_outcome, verify_outcome
-from bombyx.client.receipts import Sealed
+from bombyx.client.receipts import Sealed, VerifiedAnswer
 from bombyx.client.refusals import (
     MAX_ERROR_BYTES,
     RENEWABLE,
@@ -82,7 +90,8 @@ class Wishes:
 class Session:
     """One policy, one identity, and what is remembered between requests. Shared by threads.
 
-    `clock` gives unix seconds, `draw` random bytes.
+    `clock` gives unix seconds, `draw` random bytes; `wallet` pays by channel where it has one for
+    the gateway.
     """
 
     def __init__(
@@ -93,13 +102,30 @@ class Session:
         clock: Callable[[], int],
         draw: Draw,
         wishes: Wishes | None = None,
+        wallet: Wallet | None = None,
     ) -> None:
         self._finder = Finder(policy, clock=clock, draw=draw)
         self._identity = identity
         self._clock = clock
         self._draw = draw
         self._wishes = wishes or Wishes()
+        self._wallet = wallet
+        self._listeners = _with_books(self._wishes.listeners, wallet)
         self._retries: Retries[Sealed] = Retries()
+
+    @contextmanager
+    def paying(self, origin: str) -> Iterator[None]:
+        """Hold the channels of a gateway's URL for as long as this lasts, and give all back after.
+
+        Raises `SetupError` where another process has one.
+        """
+        try:
+            if self._wallet is not None:
+                self._wallet.open_for(origin)
+            yield
+        finally:
+            if self._wallet is not None:
+                self._wallet.close()
 
     def exchange(self, request: ClearRequest) -> Steps:
         """Answer one request; every refusal and failure becomes an answer too."""
@@ -122,14 +148,39 @@ class Session:
             kept = yield from self._seal(call, name, fresh=False)
         answered = False
         try:
-            head = yield from _post(call.request, kept.sealed)
+            head = yield from self._send(call.request, kept.sealed)
             if head.status == _UNPROCESSABLE:
                 yield from self._prove_that_nothing_is_billed(head, kept)
+                self._ended(kept.sealed)
                 kept = yield from self._seal(call, name, fresh=True)
-                head = yield from _post(call.request, kept.sealed)
+                head = yield from self._send(call.request, kept.sealed)
             answered = yield from self._receive(head, kept)
         finally:
+            self._ended(kept.sealed)
             self._retries.release(kept, answered=answered)
+
+    def _send(self, request: ClearRequest, sealed: Sealed) -> Generator[Effect, Reply, Head]:
+        """Send, and pay where the request names a channel."""
+        payer = self._payer_of(sealed)
+        if payer is None or self._wallet is None:
+            return (yield from _post(request, sealed))
+        return (
+            yield from paying.post_paid(
+                payer,
+                request,
+                sealed,
+                lambda voucher: _post(request, sealed, voucher),
+                funder=self._wallet.funder,
+            )
+        )
+
+    def _payer_of(self, sealed: Sealed) -> Payer | None:
+        return None if self._wallet is None else self._wallet.payer_of(sealed)
+
+    def _ended(self, sealed: Sealed) -> None:
+        payer = self._payer_of(sealed)
+        if payer is not None:
+            payer.ended(sealed.request.c)
 
     def _prove_that_nothing_is_billed(self, head: Head, kept: Kept[Sealed]) -> Steps:
         """Return only if the request may be sealed anew (SPEC 14.3); it is forgotten then.
@@ -153,6 +204,9 @@ class Session:
         listen = self._wishes.listeners.on_waived
         if listen is not None and not isinstance(problem.lost, UnsetType):
             listen(Waiver(kept.sealed, problem.lost))
+        payer = self._payer_of(kept.sealed)
+        if payer is not None:
+            payer.never_ran(kept.sealed.request.c)
         self._retries.forget(kept)
         return True
 
@@ -162,18 +216,18 @@ class Session:
             body = yield from read_all(MAX_ERROR_BYTES)
             self._waives(head, body, kept)
             self._check_outcome(head, body, sealed)
-            raise gateway_error(head, body)
+            raise gateway_error(head, body, hint=paying.hint(head, body, sealed))
         encoding = head.header("content-encoding")
         if head.status != _OK or head.media_type != SEALED_STREAM or encoding:
             raise BadAnswer(f"the gateway's answer ({head.status}) is not sealed; it is not shown")
-        return (yield from deliver(sealed, passed_on(head), self._wishes.listeners))
+        return (yield from deliver(sealed, passed_on(head), self._listeners))
 
     def _check_outcome(self, head: Head, body: bytes, sealed: Sealed) -> None:
         """Raise what a receipt in the gateway's answer proves, or that it proves nothing."""
         document = read_outcome(head.status, body)
         if document is None:
             return
-        listeners = self._wishes.listeners
+        listeners = self._listeners
         try:
             answer = verify_outcome(sealed, document)
         except BadReceipt as error:
@@ -191,7 +245,8 @@ class Session:
         # Who refused a moment ago is not drawn again only because he was drawn before.
         pin = b"" if fresh or shard is None else shard.pin
         found = yield from self._finder.find(call, fresh=fresh, pin=pin)
-        sealed = self._seal_to(call, found, shard)
+        channel = yield from self._channel(call, found)
+        sealed = self._seal_to(call, found, shard, channel)
         size = len(sealed.encoded)
         return self._retries.keep(name, sealed, size=size, now=self._clock())
 
@@ -200,13 +255,33 @@ class Session:
             return None
         return self._identity.shard(call.request.header("authorization"), beginning(call.body))
 
-    def _seal_to(self, call: Call, found: Found, shard: Shard | None) -> Sealed:
+    def _channel(self, call: Call, found: Found) -> Generator[Effect, Reply, Payer | None]:
+        """The channel that pays this request; opened now where there is none and that is wished."""
+        if self._wallet is None:
+            return None
+        authorization = call.request.header("authorization")
+        identity = found.directory.gateway
+        key = self._identity.payer(identity, authorization).public_hex
+        payer = self._wallet.find(identity, key)
+        if payer is None and self._wallet.funder is not None:
+            wanted = Wanted(identity, key, call.request.origin, authorization)
+            opening = self._wallet.funder.open(wanted, self._wallet)
+            yield Wait(opening.done)
+            opening.result()
+            payer = self._wallet.find(identity, key)
+        return payer
+
+    def _seal_to(
+        self, call: Call, found: Found, shard: Shard | None, channel: Payer | None
+    ) -> Sealed:
         """Seal the body as it came to the workers found; their offers fix what it can cost."""
         authorization = call.request.header("authorization")
         payer = self._identity.payer(found.directory.gateway, authorization)
         header = self._header(call, found, payer.public_hex, self._limits(call, found))
         if shard is not None:
             header = replace(header, cache_shard=shard.name)
+        if channel is not None:
+            header = replace(header, channel=channel.name)
         wishes = self._wishes
         request = seal_request(
             hash_header(header),
@@ -225,7 +300,13 @@ class Session:
         chosen = {one.worker.worker_id: one for one in found.chosen}
         body = b"" if wishes.listeners.on_transcript is None else call.request.body
         return Sealed(
-            request, request.encode(), chosen, call.head.stream, padding=wishes.padding, body=body
+            request,
+            request.encode(),
+            chosen,
+            call.head.stream,
+            padding=wishes.padding,
+            deadline=header.issued_at + settled_after(found.directory.deadline_s),
+            body=body,
         )
 
     def _limits(self, call: Call, found: Found) -> Limits:
@@ -267,8 +348,25 @@ class Session:
         )
 
 
-def _post(request: ClearRequest, sealed: Sealed) -> Generator[Effect, Reply, Head]:
-    headers = (*own_headers(request), ("content-type", SEALED_REQUEST), ("accept", SEALED_STREAM))
+def _with_books(listeners: Listeners, wallet: Wallet | None) -> Listeners:
+    """The user's listeners, after the wallet's books have heard of an answer."""
+    if wallet is None:
+        return listeners
+    heard, told = wallet.heard, listeners.on_receipt
+
+    def on_receipt(answer: VerifiedAnswer) -> None:
+        heard(answer)
+        if told is not None:
+            told(answer)
+
+    return dataclasses.replace(listeners, on_receipt=on_receipt)
+
+
+def _post(
+    request: ClearRequest, sealed: Sealed, extra: Headers = ()
+) -> Generator[Effect, Reply, Head]:
+    own = (("content-type", SEALED_REQUEST), ("accept", SEALED_STREAM))
+    headers = (*own_headers(request), *own, *extra)
     return (yield from send(Send("POST", request.origin + request.path, headers, sealed.encoded)))
 
 

@@ -32,6 +32,19 @@ class ClientSettings(RoleSettings):
     cache_affinity: bool = True
     """Tell the gateway which of 16 shards a request belongs to, so that conversations stay with the
     workers that have their beginning cached."""
+    pay: bool = False
+    """Open channels and top them up without being asked, within the limits below, out of the wallet
+    of `mnemonic_file`: see payments.md."""
+    mnemonic_file: Path | None = None
+    """The wallet's 24 words, for `pay` and `bombyx channel`."""
+    max_inflight_nano: Annotated[int, Field(ge=0)] = 50_000_000
+    """What a gateway that lies can take at most, per channel."""
+    max_daily_nano: Annotated[int, Field(ge=0)] = 1_000_000_000
+    """What a channel may spend in a day."""
+    max_deposit_nano: Annotated[int, Field(ge=0)] = 2_000_000_000
+    """What may be locked in channels to one gateway."""
+    top_up_nano: Annotated[int, Field(ge=10_000_000)] = 200_000_000
+    """What a channel is opened with, and topped up by."""
     save_transcripts: Path | None = None
     """A folder that gets questions and answers in clear, with their receipts, for `bombyx receipt
     audit`. Nothing is kept without it."""

@@ -1,0 +1,220 @@
+"""Clients that pay by channel: a real gateway, real workers, and a channel in the real TVM."""
+
+import asyncio
+import contextlib
+import dataclasses
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+import bombyx
+from bombyx.attestation.policy import render_policy
+from bombyx.client.channel import ending, funding
+from bombyx.client.channel.funder import direct_client
+from bombyx.client.channel.funding import Terms
+from bombyx.client.channel.gateway import GatewayRoutes
+from bombyx.client.channel.payer import Payer
+from bombyx.client.channel.store import ChannelStore
+from bombyx.client.channel.ton_side import WalletSide
+from bombyx.client.channel.wallet import open_payer
+from bombyx.client.opening import load_identity, unix_seconds
+from bombyx.errors import SetupError
+from bombyx.money.channel.spending import Caps
+from gateway.accounts.repository import Accounts
+from gateway.channels.chain.side import TonSide
+from tests.bombyx.client.channel.chain_fixtures import (
+    chain,
+    devnet,
+    devnet_tvm,
+    flaky,
+    node_modules,
+    outbox,
+    rich,
+    wall,
+)
+from tests.factories import seed
+from tests.network.harness import MODEL, Network, network, with_policy
+from ton.chain.agreed import AgreedChain
+from ton.wallet.wallet import Wallet
+
+__all__ = ["chain", "devnet", "devnet_tvm", "flaky", "node_modules", "outbox", "rich", "wall"]
+GRAM = 10**9
+CAPS = Caps(max_inflight=GRAM, max_daily=100 * GRAM, max_deposit=20 * GRAM)
+ASK: dict[str, Any] = {
+    "model": MODEL,
+    "messages": [{"role": "user", "content": "tell me of the moth"}],
+    "max_tokens": 32,
+}
+
+
+@dataclasses.dataclass
+class Paying:
+    """A network with a channel to it."""
+
+    net: Network
+    side: WalletSide
+    root: Path
+    terms: Terms
+    one: Payer
+
+    @contextlib.asynccontextmanager
+    async def routes(self) -> AsyncIterator[GatewayRoutes]:
+        async with direct_client() as client:
+            yield GatewayRoutes(
+                client, origin=self.net.url, authorization=f"Bearer {self.net.api_key}"
+            )
+
+    def sdk(self, **options: Any) -> openai.AsyncOpenAI:
+        return self.net.sealed(channel=self.root, **options)
+
+
+@pytest.fixture
+async def paying(tmp_path: Path, chain: AgreedChain, rich: Wallet) -> AsyncIterator[Paying]:
+    folder, root = tmp_path / "net", tmp_path / "client" / "channels"
+    folder.mkdir()
+    till = TonSide(chain, seed("the gateway's wallet"))
+    async with network(folder, chain=till) as net:
+        counter = net.context.counter
+        assert counter is not None
+        net.policy = with_policy(net, channel_keys=(counter.cashier.key.hex(),))
+        side = WalletSide(chain, rich)
+        terms = Terms(
+            root=root,
+            caps=CAPS,
+            amount=5 * GRAM,
+            keys=net.policy.channel_keys,
+            clock=unix_seconds,
+            draw=lambda size: seed(f"draw {time.monotonic_ns()}", size),
+            pause=0.01,
+        )
+        authorization = f"Bearer {net.api_key}"
+        async with direct_client() as client:
+            routes = GatewayRoutes(client, origin=net.url, authorization=authorization)
+            identity = await routes.identity(net.policy)
+            payer = load_identity(tmp_path / "client" / "client").payer(identity, authorization)
+            one = await funding.open_channel(
+                routes, side, terms, identity=identity, payer=payer.public_hex, say=str
+            )
+        yield Paying(net, side, root, terms, one)
+        one.close()
+
+
+async def charged(paying: Paying) -> int:
+    async with paying.routes() as routes:
+        view = await routes.view(paying.one.store.name)
+    assert view is not None
+    assert view.reserved_nano == "0"
+    return int(view.charged_nano)
+
+
+async def test_a_channel_pays_from_its_opening_to_its_end(paying: Paying) -> None:
+    before = await paying.net.balance()
+    sdk = paying.sdk()
+    answer = await sdk.chat.completions.create(**ASK)
+    assert answer.usage is not None
+    stream = await sdk.chat.completions.create(**ASK, stream=True)
+    async for _ in stream:
+        pass
+    await asyncio.gather(*(sdk.chat.completions.create(**ASK) for _ in range(20)))
+    await paying.net.settled()
+    one = paying.one
+    assert one.purse.proven == await charged(paying) > 0
+    assert one.purse.inflight == {}
+    assert one.purse.at_risk <= CAPS.max_inflight
+    assert await paying.net.balance() == before
+    async with paying.routes() as routes:
+        ended = await ending.close_together(one, routes, paying.side, say=str, pause=0.05)
+    assert (ended.how, ended.claimed) == ("cooperative", one.purse.proven)
+    assert ended.refunded == 5 * GRAM - one.purse.proven
+    looked = await paying.side.look(one.store.channel)
+    assert looked is not None
+    assert looked.closed
+    # Without a channel the account's credit pays again.
+    await sdk.chat.completions.create(**ASK, user="after")
+    await paying.net.settled()
+    assert await paying.net.balance() < before
+
+
+async def test_the_sidecar_and_an_app_do_not_share_a_channel_across_processes(
+    paying: Paying,
+) -> None:
+    name = paying.one.store.folder
+    again = open_payer(name, CAPS, clock=unix_seconds)
+    assert again is paying.one
+    with pytest.raises(SetupError, match="in use by process"):
+        ChannelStore(name)
+
+
+async def test_lost_answers_are_proven_by_the_receipts_of_the_gateway(paying: Paying) -> None:
+    stream = await paying.sdk().chat.completions.create(**{**ASK, "stream": True})
+    async for _ in stream:
+        break
+    await stream.close()
+    await paying.net.settled()
+    (c,) = paying.one.purse.inflight
+    async with paying.routes() as routes:
+        assert paying.one.late(c, await routes.receipt(c))
+    assert paying.one.purse.proven == await charged(paying)
+
+
+APP = """
+import sys
+import bombyx, openai
+policy, root, url, key, model = sys.argv[1:]
+http = bombyx.http_client(policy=policy, channel=root)
+sdk = openai.OpenAI(base_url=url, api_key=key, http_client=http, max_retries=0)
+while True:
+    messages = [{"role": "user", "content": "tell me of the moth"}]
+    sdk.chat.completions.create(model=model, messages=messages, max_tokens=32)
+    print("answered", flush=True)
+"""
+
+
+@pytest.mark.spec("7.9-b")
+async def test_a_killed_app_closes_to_what_receipts_prove(paying: Paying, tmp_path: Path) -> None:
+    paying.one.close()
+    policy = tmp_path / "policy.toml"
+    policy.write_text(render_policy(paying.net.policy))
+    given = (str(policy), str(paying.root), paying.net.base_url, paying.net.api_key, MODEL)
+    for answers in (1, 3):
+        app = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", APP, *given, stdout=asyncio.subprocess.PIPE
+        )
+        assert app.stdout is not None
+        for _ in range(answers):
+            assert await asyncio.wait_for(app.stdout.readline(), 60) == b"answered\n"
+        app.kill()
+        await app.wait()
+    await paying.net.settled()
+    one = open_payer(paying.one.store.folder, CAPS, clock=unix_seconds)
+    total = await charged(paying)
+    assert one.purse.proven <= total <= one.purse.signed_max
+    async with paying.routes() as routes:
+        ended = await ending.close_together(one, routes, paying.side, say=str, pause=0.05)
+    assert ended.claimed == total == one.purse.proven
+    one.close()
+
+
+async def test_a_stock_client_without_a_wallet_is_told_what_to_do(paying: Paying) -> None:
+    poor = await poor_account(paying.net)
+    with pytest.raises(openai.APIStatusError) as caught:
+        await poor.chat.completions.create(**ASK)
+    assert caught.value.status_code == 402
+    assert "bombyx channel open" in str(caught.value)
+    assert caught.value.response.headers["x-should-retry"] == "false"
+
+
+async def poor_account(net: Network) -> openai.AsyncOpenAI:
+    accounts = Accounts(net.context.engine)
+    account = await accounts.create("poor")
+    _, key = await accounts.create_key(account.id, name="poor")
+    http = bombyx.async_http_client(policy=net.policy)
+    net.stack.push_async_callback(http.aclose)
+    return openai.AsyncOpenAI(
+        base_url=net.base_url, api_key=key.secret, http_client=http, max_retries=0
+    )
