@@ -13,14 +13,16 @@ from typing import Any
 import structlog
 
 from bombyx import canonical
-from bombyx.errors import BombyxError, JournalFailed, SetupError
+from bombyx.errors import BombyxError, Draining, JournalFailed, SetupError
 from bombyx.link.documents import Ack, SessionStart, Settle, WorkerStatus
 from bombyx.link.frames import LinkType
 from bombyx.money.offer import Prices
+from bombyx.units import Nano
 from worker.admission import Admission, Peer
 from worker.attest.port import Quoter
 from worker.clock import Clock
 from worker.engine.port import Engine, EngineModel, Load
+from worker.engine.several import Several
 from worker.identity import (
     ADMISSIBLE_SECONDS,
     ROTATION_SECONDS,
@@ -30,8 +32,8 @@ from worker.identity import (
     new_generation,
 )
 from worker.inference.answer import Desk
-from worker.inference.service import Service
-from worker.ledger.credit import Credit
+from worker.inference.service import MAX_SECONDS, Service
+from worker.ledger.credit import RETRY_AFTER_MS, Credit
 from worker.ledger.journal import Journal
 from worker.ledger.press import Press
 from worker.ledger.scribe import Scribe
@@ -39,7 +41,9 @@ from worker.link.connection import Connection
 from worker.link.dialer import Dialer
 from worker.link.ratls import connectors
 from worker.link.tether import Office
+from worker.notices import Notices
 from worker.offers import REFRESH_SECONDS
+from worker.oversight import oversee, watch_clock
 from worker.seen import Seen
 from worker.settings import WorkerSettings
 
@@ -47,6 +51,10 @@ STATUS_SECONDS = 2.0
 STATUS_PAUSE_SECONDS = 0.1
 """Between two reports of a load that changes all the time."""
 _RETRY_ROTATION_SECONDS = 300.0
+LINKED_SECONDS = 30.0
+"""For a gateway to verify a new keyset's evidence and list it."""
+
+_NOTHING = Load(running=0, waiting=0, slots=0)
 
 _log = structlog.get_logger("worker")
 
@@ -71,7 +79,11 @@ class Worker:
         self._settings = settings
         self._parts = parts
         self._boot = boot
+        self.models = tuple(parts.models)
+        """What the newest keyset names."""
         self.generations = Generations(first)
+        self.notices = Notices(parts.clock)
+        """What is wrong, a sentence each."""
         self.linked = asyncio.Event()
         """Set once a gateway has listed this worker."""
         self._desks: dict[str, tuple[Desk, Press]] = {}
@@ -80,6 +92,9 @@ class Worker:
             limit=settings.unsecured_credit_nano,
             places=settings.slots + settings.max_waiting,
         )
+        self.is_paused = False
+        self._resumed = asyncio.Event()
+        self._resumed.set()
         self._changed = asyncio.Event()
         self._statuses: list[bytes] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -91,7 +106,9 @@ class Worker:
         if not settings.gateway:
             raise SetupError("name a gateway: bombyx worker --gateway https://HOST:PORT")
         boot = Boot.fresh()
-        worker = cls(settings, parts, boot=boot, first=await _born(settings, parts, boot))
+        worker = cls(
+            settings, parts, boot=boot, first=await _born(settings, parts, boot, parts.models)
+        )
         worker.publish(worker.generations.current)
         return worker
 
@@ -100,15 +117,25 @@ class Worker:
         """URLs of the live links."""
         return self._dialer.live_urls
 
+    @property
+    def running(self) -> int:
+        """Requests that run or wait here."""
+        return self._credit.running
+
     def start(self) -> None:
         """Dial, and keep the clockwork going."""
         self._dialer.start(self.generations.current)
-        for work in (self._report(), self._renew_offers(), self._rotate_keys()):
-            self._spawn(work)
+        work = self._report(), self._renew_offers(), self._rotate_keys(), self._watch_clock()
+        for one in work:
+            self._spawn(one)
 
     async def given_up(self) -> None:
         """Return when every gateway has sent this worker away for good."""
-        await self._dialer.given_up()
+        while True:
+            await self._resumed.wait()
+            await self._dialer.given_up()
+            if not self.is_paused:
+                return
 
     async def close(self) -> None:
         """Take nothing new, let requests end within the grace, settle, hang up."""
@@ -143,13 +170,64 @@ class Worker:
 
     async def rotate(self) -> None:
         """Become a new generation: new links first, the old ones go once nothing may come there."""
+        old, _ = await self._succeed()
+        self._spawn(self._retire(old))
+
+    async def serve_models(self, models: Sequence[EngineModel]) -> "asyncio.Task[None]":
+        """Become a generation with these models; the old links end when their requests have.
+
+        Returns what waits for that. Raises `SetupError` where no gateway takes it, and then serves
+        on as it did.
+        """
+        before, self.models = self.models, tuple(models)
+        try:
+            old, new = await self._succeed()
+        except BaseException:
+            self.models = before
+            raise
+        if not self.is_paused and not await self._dialer.linked(new, LINKED_SECONDS):
+            self.models = before
+            self.generations.take_back(old)
+            self._spawn(self._dialer.retire(new, 0))
+            raise SetupError(
+                "no gateway takes the worker with these models, so it serves on as it was; "
+                "the log says why"
+            )
+        self._changed.set()
+        return self._spawn(self._dialer.retire(old, MAX_SECONDS))
+
+    async def pause(self) -> None:
+        """Hang up on every gateway; requests that run end in peace. Undone by `resume`."""
+        if self.is_paused:
+            return
+        self.is_paused = True
+        self._resumed.clear()
+        _log.info("paused")
+        self._spawn(self._dialer.hang_up(MAX_SECONDS))
+
+    async def resume(self) -> None:
+        """Dial again, with a keyset of its own: what still runs keeps the links of the old one."""
+        if not self.is_paused:
+            return
+        self.is_paused = False
+        try:
+            await self._succeed()
+        except BaseException:
+            self.is_paused = True
+            raise
+        self._resumed.set()
+        _log.info("resumed")
+
+    async def _succeed(self) -> tuple[Generation, Generation]:
+        """The generation before, and the one that is current now."""
         old = self.generations.current
-        new = await _born(self._settings, self._parts, self._boot)
+        new = await self._born()
         self.generations.rotate(new, self._parts.clock() // 1000)
         self.publish(new)
-        self._dialer.start(new)
-        self._spawn(self._retire(old))
+        if not self.is_paused:
+            self._dialer.start(new)
         _log.info("rotated", worker=new.worker, before=old.worker)
+        return old, new
 
     def _make_dialer(self) -> Dialer:
         parts = self._parts
@@ -158,7 +236,7 @@ class Worker:
             self.generations,
             seen=Seen(),
             engine=parts.engine,
-            reserve=self._credit.reserve,
+            reserve=self._reserve,
             clock=parts.clock,
         )
         service = Service(
@@ -177,6 +255,8 @@ class Worker:
             take_ack=self._take_ack,
             take_session=self._take_session,
             linked=self._on_linked,
+            tell=self.notices.tell,
+            clear=self.notices.clear,
         )
         settings = self._settings
         return Dialer(
@@ -185,6 +265,13 @@ class Worker:
             grace_seconds=settings.grace_seconds,
             open_connector=connectors(settings.gateway_policy, clock=lambda: parts.clock() // 1000),
         )
+
+    def _reserve(self, gateway: str, worst: Nano) -> None:
+        if self._parts.journal.trouble is not None:
+            raise Draining(
+                "the worker cannot keep what it would sign", retry_after_ms=RETRY_AFTER_MS
+            )
+        self._credit.reserve(gateway, worst)
 
     def _desk(self, gateway: str) -> tuple[Desk, Press]:
         """What answers towards a gateway are signed with; its counters last as long as the boot."""
@@ -232,6 +319,7 @@ class Worker:
         """Load of each model: when it changes, and every 2 s."""
         while True:
             self._changed.clear()
+            oversee(self._parts.engine, self._parts.journal, self.notices)
             self._statuses = await self._load()
             for status in self._statuses:
                 self._dialer.tell_all(LinkType.STATUS, status)
@@ -241,18 +329,23 @@ class Worker:
                     await self._changed.wait()
 
     async def _load(self) -> list[bytes]:
+        return [canonical.encode(await self._status(one.id)) for one in self.models]
+
+    async def _status(self, model: str) -> WorkerStatus:
+        """Of one model; what was admitted counts before the engine has seen it."""
+        engine, admitted = self._parts.engine, self._credit.running
         try:
-            load = await self._parts.engine.load()
+            if isinstance(engine, Several) and len(self.models) > 1:
+                load, admitted = await engine.load_of(model), engine.running(model)
+            else:
+                load = await engine.load()
         except BombyxError:
-            load = Load(running=0, waiting=0, slots=0)  # it restarts, and takes nothing
-        running = max(load.running, min(self._credit.running, load.slots))
-        waiting = max(load.waiting, self._credit.running - load.slots, 0)
-        return [
-            canonical.encode(
-                WorkerStatus(model=one.id, running=running, waiting=waiting, slots=load.slots)
-            )
-            for one in self._parts.models
-        ]
+            load = _NOTHING  # it restarts, and takes nothing
+        if self._parts.journal.trouble is not None:
+            load = _NOTHING  # what would be answered could not be billed
+        running = max(load.running, min(admitted, load.slots))
+        waiting = max(load.waiting, admitted - load.slots, 0)
+        return WorkerStatus(model=model, running=running, waiting=waiting, slots=load.slots)
 
     async def _renew_offers(self) -> None:
         while True:
@@ -270,22 +363,36 @@ class Worker:
                 _log.error("rotation_failed", reason=error.message)
                 seconds = _RETRY_ROTATION_SECONDS
 
+    async def _renew(self) -> None:
+        """A new generation at once; what runs on the old links ends in peace."""
+        old, _ = await self._succeed()
+        self._spawn(self._dialer.retire(old, MAX_SECONDS))
+
+    async def _watch_clock(self) -> None:
+        await watch_clock(self._parts.clock, self.notices, self._renew)
+
     async def _retire(self, old: Generation) -> None:
         await asyncio.sleep(ADMISSIBLE_SECONDS)
         await self._dialer.retire(old, self._settings.grace_seconds)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _born(self) -> Generation:
+        return await _born(self._settings, self._parts, self._boot, self.models)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
-async def _born(settings: WorkerSettings, parts: Parts, boot: Boot) -> Generation:
+async def _born(
+    settings: WorkerSettings, parts: Parts, boot: Boot, models: Sequence[EngineModel]
+) -> Generation:
     """A generation whose keyset is in the journal before anything is signed under it."""
     generation = await new_generation(
         boot,
         parts.quoter,
-        models=parts.models,
+        models=models,
         payout=settings.wallet,
         now=parts.clock() // 1000,
     )

@@ -7,19 +7,30 @@ import typer
 
 from bombyx.cli.output import JsonOption, Output
 from bombyx.settings import load_settings, state_directory
+from worker.control.command import pause, resume, status
 from worker.settings import WorkerSettings
 
 _ENGINES = "auto, sglang, vllm, llamacpp, scripted or openai."
 _Nano = Annotated[int | None, typer.Option(help="Nano-GRAM per million tokens.")]
 
 
-def worker(  # noqa: PLR0913 - one parameter per flag
+worker = typer.Typer(
+    help="Run a worker, and give orders to one that runs.", invoke_without_command=True
+)
+
+
+@worker.callback()
+def serve_worker(  # noqa: PLR0913 - one parameter per flag
+    context: typer.Context,
     *,
     gateway: Annotated[list[str] | None, typer.Option(help="Gateway to serve; repeatable.")] = None,
     engine: Annotated[str | None, typer.Option(help=_ENGINES)] = None,
     engine_url: Annotated[str | None, typer.Option(help="Server of engine openai.")] = None,
     model: Annotated[str | None, typer.Option(help="Name of the model to serve.")] = None,
     model_path: Annotated[Path | None, typer.Option(help="GGUF file or folder of a model.")] = None,
+    also: Annotated[
+        list[str] | None, typer.Option(help="One more model, NAME=PATH; repeatable.")
+    ] = None,
     engine_python: Annotated[
         Path | None, typer.Option(help="Python of SGLang's or vLLM's environment.")
     ] = None,
@@ -42,7 +53,9 @@ def worker(  # noqa: PLR0913 - one parameter per flag
     ] = None,
     slots: Annotated[int | None, typer.Option(help="Requests that run at once.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of engine llamacpp.")] = None,
-    context: Annotated[int | None, typer.Option(help="Tokens per request.")] = None,
+    context_tokens: Annotated[
+        int | None, typer.Option("--context", help="Tokens per request.")
+    ] = None,
     grace_seconds: Annotated[int | None, typer.Option(help="For requests at the end.")] = None,
     gpus: Annotated[str | None, typer.Option(help="GPUs such as 0-3,4-7.")] = None,
     state: Annotated[Path | None, typer.Option(help="Folder for journal and models.")] = None,
@@ -56,6 +69,8 @@ def worker(  # noqa: PLR0913 - one parameter per flag
     as_json: JsonOption = False,
 ) -> None:
     """Run a worker: open sealed requests beside a model, and sign what was done."""
+    if context.invoked_subcommand is not None:
+        return  # an order to a worker that runs, with options of its own
     import uvloop  # noqa: PLC0415 - keeps `bombyx --help` quick
 
     from worker.gpu.groups import parse_groups, use_group  # noqa: PLC0415
@@ -71,6 +86,7 @@ def worker(  # noqa: PLR0913 - one parameter per flag
         "engine_url": engine_url,
         "model": model,
         "model_path": model_path,
+        "also": tuple(also) if also else None,
         "engine_python": engine_python,
         "wallet": wallet,
         "price_prompt": price_prompt,
@@ -83,7 +99,7 @@ def worker(  # noqa: PLR0913 - one parameter per flag
         "simulated_root": simulated_root,
         "slots": slots,
         "threads": threads,
-        "context": context,
+        "context": context_tokens,
         "grace_seconds": grace_seconds,
         "gpus": gpus,
     }
@@ -102,3 +118,7 @@ def worker(  # noqa: PLR0913 - one parameter per flag
         use_group(group)
     prepared = prepare(settings, state_directory(state), output)
     uvloop.run(serve(settings, prepared, output))
+
+
+for _order in (status, pause, resume):
+    worker.command()(_order)

@@ -62,7 +62,7 @@ def engine_python(settings: WorkerSettings) -> Path:
 
 def _choose(settings: WorkerSettings) -> Choice:
     path = settings.model_path
-    if settings.engine != "auto" or path is None or not _holds_safetensors(path):
+    if settings.engine != "auto" or path is None or not holds_safetensors(path):
         return choose(settings.engine, Machine(has_folder=False))
     python = engine_python(settings)
     versions = {name: installed_version(python, brand.package) for name, brand in _BRANDS.items()}
@@ -111,7 +111,8 @@ def _server(brand: Brand, settings: WorkerSettings, *, state: Path, say: Say) ->
     return SupervisedEngine(ServerLauncher(brand, plan, say=say))
 
 
-def _holds_safetensors(path: Path) -> bool:
+def holds_safetensors(path: Path) -> bool:
+    """Whether it is a folder for SGLang or vLLM."""
     return path.is_dir() and any(path.glob("*.safetensors"))
 
 

@@ -117,6 +117,11 @@ class Generations:
             worker: (old, until) for worker, (old, until) in self._retiring.items() if until >= now
         }
 
+    def take_back(self, before: Generation) -> None:
+        """Make the generation before current again: nobody wanted its successor."""
+        self._retiring.pop(before.worker, None)
+        self.current = before
+
     def admissible(self, worker: str, now: int) -> Generation | None:
         """The generation of this id, None when it is not ours or no longer good."""
         if worker == self.current.worker:

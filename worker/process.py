@@ -3,8 +3,10 @@
 import asyncio
 import os
 import signal
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -14,6 +16,8 @@ from worker.app import Parts, Worker
 from worker.attest.choose import choose_machine
 from worker.attest.port import Quoter
 from worker.clock import now_ms
+from worker.control.orders import Orders
+from worker.control.server import control_socket
 from worker.engine.port import Engine
 from worker.engines import build_engine
 from worker.gpu.evidence import machine_gpus, refuse_open_gpus
@@ -21,7 +25,10 @@ from worker.gpu.status import gpu_status
 from worker.ledger.journal import Journal
 from worker.link.address import link_url
 from worker.logs import configure_logs
-from worker.models.identity import identified
+from worker.models.hashing import interrupt
+from worker.residents import Residents
+from worker.sealing.choose import choose_sealing
+from worker.sealing.port import Sealing
 from worker.settings import WorkerSettings
 
 JOURNAL_FILE = "worker-journal.db"
@@ -39,6 +46,7 @@ class Prepared:
     folder: Path
     engine: Engine
     quoter: Quoter
+    sealing: Sealing
 
 
 def prepare(settings: WorkerSettings, folder: Path, output: Output) -> Prepared:
@@ -54,41 +62,85 @@ def prepare(settings: WorkerSettings, folder: Path, output: Output) -> Prepared:
     machine = choose_machine(settings, folder, clock=_now, gpus=gpus)
     refuse_open_gpus(machine.quoter.platform, gpus)
     _log.info("attesting", platform=machine.quoter.platform, reason=machine.reason)
-    return Prepared(folder, build_engine(settings, state=folder, say=output.say), machine.quoter)
+    sealing = choose_sealing(settings, machine.quoter)
+    _log.info("sealing", by=sealing.name, reason=sealing.promise)
+    engine = build_engine(settings, state=folder, say=output.say)
+    return Prepared(folder, engine, machine.quoter, sealing)
 
 
 async def serve(settings: WorkerSettings, prepared: Prepared, output: Output) -> None:
     """Run until SIGTERM or SIGINT; raises `SetupError` when no gateway wants this worker."""
     stopping = _on_signals()
-    engine = prepared.engine
-    journal = await Journal.open(prepared.folder / JOURNAL_FILE)
+    interrupt(stopping=False)
+    residents = Residents(settings, prepared.folder, say=output.say)
+    journal = await open_journal(prepared)
     try:
-        await engine.start()
-        models = await identified(engine, settings, prepared.folder)
-        parts = Parts(engine, models, prepared.quoter, journal, now_ms)
+        settings = await paid_to(settings, journal)
+        if not await _unless(stopping, residents.begin(prepared.engine)):
+            _log.info("stopping", reason="told to, before the engine was ready")
+            return
+        parts = Parts(residents.engine, residents.models, prepared.quoter, journal, now_ms)
         worker = await Worker.create(settings, parts)
         worker.start()
         try:
-            async with gpu_status(prepared.folder, settings.gpus):
-                await _until_stopped(worker, parts, stopping, output)
+            orders = Orders(worker, residents, journal)
+            async with (
+                gpu_status(prepared.folder, settings.gpus),
+                control_socket(prepared.folder, orders.obey),
+            ):
+                await _until_stopped(worker, stopping, output)
         finally:
             _log.info("stopping")
+            interrupt()  # a model may be on its way in
             await worker.close()
     finally:
-        await engine.close()
+        await residents.close()
         await journal.close()
 
 
-async def _until_stopped(
-    worker: Worker, parts: Parts, stopping: asyncio.Event, output: Output
-) -> None:
+async def _unless(stopping: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Whether the work was done; it is given up when the process is told to stop."""
+    stop, doing = asyncio.create_task(stopping.wait()), asyncio.create_task(work)
+    try:
+        await asyncio.wait({stop, doing}, return_when=asyncio.FIRST_COMPLETED)
+        if doing.done():
+            doing.result()
+            return True
+        return False
+    finally:
+        stop.cancel()
+        if not doing.done():
+            interrupt()  # a thread cannot be cancelled, and the process would wait for it
+            doing.cancel()
+            await asyncio.wait({doing})
+
+
+async def open_journal(prepared: Prepared) -> Journal:
+    """The state folder's journal; says what became of it. Raises `SetupError`."""
+    journal = await Journal.open(prepared.folder / JOURNAL_FILE, prepared.sealing)
+    rollback = journal.rollback
+    say = _log.warning if rollback.verdict == "noticed" else _log.info
+    say("rollback", verdict=rollback.verdict, reason=rollback.reason)
+    return journal
+
+
+async def paid_to(settings: WorkerSettings, journal: Journal) -> WorkerSettings:
+    """With the address of the process before where none is set; tells where it is another."""
+    before = await journal.kept_payout()
+    wallet = await journal.payout(settings.wallet)
+    if before is not None and wallet != before:
+        _log.warning("payout_changed", before=before, now=wallet)
+    return settings.model_copy(update={"wallet": wallet})
+
+
+async def _until_stopped(worker: Worker, stopping: asyncio.Event, output: Output) -> None:
     stop = asyncio.create_task(stopping.wait())
     lost = asyncio.create_task(worker.given_up())
     linked = asyncio.create_task(worker.linked.wait())
     try:
         await asyncio.wait({stop, lost, linked}, return_when=asyncio.FIRST_COMPLETED)
         if linked.done():
-            _say_ready(worker, parts, output)
+            _say_ready(worker, output)
             await asyncio.wait({stop, lost}, return_when=asyncio.FIRST_COMPLETED)
         if not stop.done():
             raise SetupError("no gateway wants this worker; the log above says why")
@@ -97,14 +149,14 @@ async def _until_stopped(
             task.cancel()
 
 
-def _say_ready(worker: Worker, parts: Parts, output: Output) -> None:
+def _say_ready(worker: Worker, output: Output) -> None:
     document = {
         "worker": worker.generations.current.worker,
-        "models": [model.id for model in parts.models],
+        "models": [model.id for model in worker.models],
         "gateways": worker.gateways,
         "pid": os.getpid(),
     }
-    names = ", ".join(model.id for model in parts.models)
+    names = ", ".join(model.id for model in worker.models)
     shown = f"worker {worker.generations.current.worker[:16]} serves {names}"
     output.answer(document, f"{shown} for {', '.join(worker.gateways)}")
 

@@ -33,6 +33,8 @@ class WorkerSettings(RoleSettings):
     model_path: Path | None = None
     """A GGUF file for llama.cpp, a folder of safetensors for SGLang and vLLM; without it
     SmolLM2-135M-Instruct is fetched once for llama.cpp."""
+    also: tuple[str, ...] = ()
+    """Further models to serve beside it: `NAME=PATH`, a path, or a name of the model store."""
     models: Path | None = None
     """The store of `bombyx models`; in the user's data folder when unset."""
     hub: str = "https://huggingface.co"

@@ -11,7 +11,7 @@ from tests.worker.peer import GatewayPeer, unix
 from worker.app import Parts, Worker
 from worker.attest.simulated import SimulatedQuoter
 from worker.attest.simulated_root import SimulatedRoot
-from worker.clock import now_ms
+from worker.clock import Clock, now_ms
 from worker.engine.port import Engine
 from worker.engine.scripted import ScriptedEngine
 from worker.ledger.journal import Journal
@@ -27,11 +27,13 @@ class StartWorker:
         self._folder = folder
         self._running: dict[Worker, Journal] = {}
 
-    async def __call__(self, *, engine: Engine | None = None, **changes: Any) -> Worker:
+    async def __call__(
+        self, *, engine: Engine | None = None, clock: Clock = now_ms, **changes: Any
+    ) -> Worker:
         given = {"gateway": (self._gateway.url,), "grace_seconds": 1, **changes}
         engine = engine or ScriptedEngine()
         journal = await Journal.open(self._folder / "journal.db")
-        parts = Parts(engine, engine.models(), self._quoter, journal, now_ms)
+        parts = Parts(engine, engine.models(), self._quoter, journal, clock)
         worker = await Worker.create(WorkerSettings(**given), parts)
         self._running[worker] = journal
         worker.start()

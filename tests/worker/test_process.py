@@ -21,6 +21,7 @@ from worker.engine.openai_http import OpenAIEngine
 from worker.engine.scripted import ScriptedEngine
 from worker.engines import build_engine, served
 from worker.lifeline import tie_to_parent
+from worker.models.hashing import interrupt
 from worker.process import JOURNAL_FILE, prepare, serve
 from worker.settings import WorkerSettings
 
@@ -29,6 +30,7 @@ from worker.settings import WorkerSettings
 def _logs_as_before() -> object:
     yield
     structlog.reset_defaults()
+    interrupt(stopping=False)  # what a process that ends need not take back
 
 
 def scripted(gateway: GatewayPeer, **changes: object) -> WorkerSettings:

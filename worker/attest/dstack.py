@@ -30,7 +30,7 @@ async def get_quote(path: Path, report_data: bytes) -> bytes:
     """A TDX quote over 64 bytes; raises `AttestationError`."""
     if len(report_data) != REPORT_DATA_BYTES:
         raise ValueError("report data has 64 bytes")
-    answer = await _call(path, "GetQuote", {"report_data": report_data.hex()})
+    answer = await call(path, "GetQuote", {"report_data": report_data.hex()})
     text = answer.get("quote")
     if not isinstance(text, str) or len(text) > 2 * MAX_QUOTE_BYTES:
         raise AttestationError("the dstack agent answers without a quote of bounded size")
@@ -53,7 +53,8 @@ def find_agent(path: Path) -> None:
             ) from None
 
 
-async def _call(path: Path, method: str, body: dict[str, str]) -> dict[str, Any]:
+async def call(path: Path, method: str, body: dict[str, str]) -> dict[str, Any]:
+    """One question to the agent, its answer as parsed; raises `AttestationError`."""
     timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
     connector = aiohttp.UnixConnector(path=str(path))
     try:

@@ -63,12 +63,15 @@ class RawQuote:
     s: int
 
 
-class _Reader:
+class Reader:
+    """Takes an answer's fields in turn; raises `TpmAnswerError` where it breaks off."""
+
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0
 
     def take(self, size: int) -> bytes:
+        """So many bytes."""
         piece = self._data[self._at : self._at + size]
         if len(piece) != size:
             raise TpmAnswerError("the TPM's answer breaks off")
@@ -76,17 +79,21 @@ class _Reader:
         return piece
 
     def number(self, size: int) -> int:
+        """A number of so many bytes."""
         return int.from_bytes(self.take(size), "big")
 
     def sized(self) -> bytes:
+        """Bytes that their length precedes."""
         return self.take(self.number(2))
 
     def expect(self, value: int, size: int) -> None:
+        """A number that must be this one."""
         if self.number(size) != value:
             raise TpmAnswerError("the TPM answers with another algorithm than the one asked for")
 
 
-def _sized(data: bytes) -> bytes:
+def sized(data: bytes) -> bytes:
+    """Bytes behind their length (TPM2B)."""
     return struct.pack(">H", len(data)) + data
 
 
@@ -115,13 +122,14 @@ def wants_again(response: bytes) -> bool:
     return len(response) == _HEADER.size and _HEADER.unpack(response)[2] in _AGAIN
 
 
-def _body(response: bytes) -> _Reader:
+def answer_body(response: bytes) -> Reader:
+    """What follows a response's header; raises `TpmAnswerError` where the TPM refuses."""
     if len(response) != response_size(response):
         raise TpmAnswerError("the TPM's answer has another length than announced")
     code = _HEADER.unpack_from(response)[2]
     if code:
         raise TpmAnswerError(f"the TPM refuses with code {code:#x}")
-    return _Reader(response[_HEADER.size :])
+    return Reader(response[_HEADER.size :])
 
 
 def selection(pcrs: tuple[int, ...]) -> bytes:
@@ -133,19 +141,19 @@ def selection(pcrs: tuple[int, ...]) -> bytes:
 def create_attestation_key() -> bytes:
     """Make (or make again: it is the same) the attestation key of the endorsement hierarchy."""
     parameters = struct.pack(">HHHHH", _NULL, ECDSA, SHA256, _NIST_P256, _NULL)
-    public = struct.pack(">HHIH", _ECC, SHA256, AK_ATTRIBUTES, 0) + parameters + _sized(b"") * 2
-    sensitive = _sized(_sized(b"") * 2)
-    nothing = _sized(b"") + struct.pack(">I", 0)
-    body = sensitive + _sized(public) + nothing
+    public = struct.pack(">HHIH", _ECC, SHA256, AK_ATTRIBUTES, 0) + parameters + sized(b"") * 2
+    sensitive = sized(sized(b"") * 2)
+    nothing = sized(b"") + struct.pack(">I", 0)
+    body = sensitive + sized(public) + nothing
     return _command(CREATE_PRIMARY, body, key=ENDORSEMENT)
 
 
 def read_created(response: bytes) -> PrimaryKey:
     """The key that was made; raises `TpmAnswerError` unless it is the kind asked for."""
-    body = _body(response)
+    body = answer_body(response)
     handle = body.number(4)
     body.number(4)
-    public = _Reader(body.sized())
+    public = Reader(body.sized())
     public.expect(_ECC, 2)
     public.expect(SHA256, 2)
     public.expect(AK_ATTRIBUTES, 4)
@@ -158,12 +166,12 @@ def read_created(response: bytes) -> PrimaryKey:
 
 def quote(key: int, *, data: bytes, pcrs: tuple[int, ...]) -> bytes:
     """Sign these registers together with `data` (at most 32 bytes on every TPM)."""
-    return _command(QUOTE, _sized(data) + struct.pack(">H", _NULL) + selection(pcrs), key=key)
+    return _command(QUOTE, sized(data) + struct.pack(">H", _NULL) + selection(pcrs), key=key)
 
 
 def read_quote(response: bytes) -> RawQuote:
     """What was signed; raises `TpmAnswerError`."""
-    body = _body(response)
+    body = answer_body(response)
     body.number(4)
     attest = body.sized()
     body.expect(ECDSA, 2)
@@ -179,7 +187,7 @@ def read_pcrs(pcrs: tuple[int, ...]) -> bytes:
 
 def read_pcr_values(response: bytes) -> dict[int, bytes]:
     """Those that were answered, by number; raises `TpmAnswerError`."""
-    body = _body(response)
+    body = answer_body(response)
     body.number(4)
     body.expect(1, 4)
     body.expect(SHA256, 2)
@@ -201,7 +209,7 @@ def ask_manufacturer() -> bytes:
 
 def read_manufacturer(response: bytes) -> str:
     """Up to four letters, `IBM` for a software TPM; raises `TpmAnswerError`."""
-    body = _body(response)
+    body = answer_body(response)
     body.take(1)
     body.expect(_PROPERTIES, 4)
     body.expect(1, 4)

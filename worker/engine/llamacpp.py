@@ -5,7 +5,6 @@ across requests (SPEC 12).
 """
 
 import asyncio
-import hashlib
 import json
 import secrets
 import sys
@@ -20,6 +19,7 @@ from worker.engine.life import Life, end
 from worker.engine.openai_http import OpenAIEngine, OpenAIServer
 from worker.engine.port import EngineModel
 from worker.engine.supervised import SupervisedEngine
+from worker.models.hashing import digest_file
 
 _CHILD = (sys.executable, "-m", "worker.engine.llamacpp_child")
 _DEEP_SECONDS = 10.0
@@ -124,8 +124,7 @@ def describe(settings: LlamaCpp) -> EngineModel:
     except PackageNotFoundError:
         raise SetupError('llama.cpp is not installed: pip install "bombyx[llamacpp]"') from None
     try:
-        with settings.gguf.open("rb") as file:
-            weights = hashlib.file_digest(file, "sha256").hexdigest()
+        _, weights = digest_file(settings.gguf)
     except OSError as error:
         raise SetupError(f"the model file cannot be read: {error.strerror}") from None
     flags = {"cache_prompt": False, "context": settings.context}

@@ -33,6 +33,8 @@ class SupervisedEngine:
         self._model: EngineModel | None = None
         self._life: Life | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self.trouble: str | None = None
+        """Why it answers nothing just now, in one sentence."""
 
     @property
     def name(self) -> str:
@@ -99,6 +101,7 @@ class SupervisedEngine:
             if self._life is not None:
                 reason = await self._life.over()
                 _log.error("engine_ended", engine=self._launcher.name, reason=reason)
+                self.trouble = f"{self.name} ended ({reason}) and is started again"
                 await self._end()
             if loop.time() - born > STEADY_SECONDS:
                 backoff = FIRST_BACKOFF_SECONDS
@@ -111,11 +114,17 @@ class SupervisedEngine:
             if await self._launcher.describe() != self._model:
                 # What was attested is no longer what would answer.
                 _log.error("model_changed", engine=self._launcher.name)
+                self.trouble = (
+                    "the model's files are not what this worker attested: put them back, or "
+                    "start the worker again to attest what is there"
+                )
                 return
             await self._launch()
+            self.trouble = None
             _log.info("engine_began_again", engine=self._launcher.name)
         except (BombyxError, OSError) as error:
             _log.error("engine_failed", engine=self._launcher.name, reason=str(error))
+            self.trouble = f"{self.name} does not start again: {error}"
 
     async def _end(self) -> None:
         life, self._life = self._life, None

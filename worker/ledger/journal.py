@@ -1,9 +1,11 @@
 """The journal for the event loop: a terminal statement is on disk before it is sent (SPEC 6.8).
 
-One thread owns the file. What arrives while a commit runs shares the next one.
+One thread owns the file. What arrives while a commit runs shares the next one. Whether the file is
+an old copy of itself is looked at when it is opened (SPEC 21).
 """
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,50 +14,122 @@ from typing import TypeVar
 
 from bombyx import canonical
 from bombyx.attestation.keyset import Keyset, keyset_digest
-from bombyx.errors import JournalFailed
+from bombyx.errors import JournalFailed, SetupError
 from bombyx.link.documents import Disposition
 from bombyx.money.receipt import Receipt
 from bombyx.money.statement import statement_hash
-from worker.ledger.journal_file import Disposed, Entry, JournalFile, KeysetEntry, Operation
+from worker.ledger.journal_file import Disposed, Entry, JournalFile, KeysetEntry, Operation, Probe
+from worker.ledger.rollback import judge
+from worker.sealing.file_key import FileSealing
+from worker.sealing.port import Sealing, SealingKey
 
 T = TypeVar("T")
+
+MAX_KNOWN = 16_384
+"""Statements that are remembered beyond their end: some minutes of a busy worker, a megabyte."""
+PATIENCE_SECONDS = 20.0
+"""How long a statement waits for room on the disk; less than a gateway waits for statements."""
+RETRY_SECONDS = 0.5
+UNSET_PAYOUT = "unset"
+_GENERATION = "generation"
+_PAYOUT = "payout"
 
 
 class Journal:
     """Statements that no gateway has disposed of yet."""
 
-    def __init__(self, file: JournalFile, executor: ThreadPoolExecutor) -> None:
+    def __init__(self, file: JournalFile, executor: ThreadPoolExecutor, key: SealingKey) -> None:
         self._file = file
         self._executor = executor
+        self._counter = key.counter
+        self.sealed_by = key.by
+        """The kind of sealing that its key is from."""
+        self.rollback = judge(kept=None, counted=None)
+        """Whether the journal was put back to an old copy, as far as this can be told."""
+        self.strangers = 0
+        """Final words about statements that this journal never held: of an old copy's future."""
+        self.trouble: str | None = None
+        """Why nothing can be written just now; until it can, nothing should be signed."""
+        self._known: dict[str, None] = {}
         self._queue: list[tuple[Operation, asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
         self._unpaid: dict[str, int] = {}
 
     @classmethod
-    async def open(cls, path: Path) -> "Journal":
-        """Open the file at `path`; raises `SetupError`."""
+    async def open(cls, path: Path, sealing: Sealing | None = None) -> "Journal":
+        """Open the file at `path`, by default under a key in a file beside it.
+
+        Raises `SetupError`.
+        """
+        sealing = sealing or FileSealing()
+        key = await sealing.key(path)
         executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         loop = asyncio.get_running_loop()
         try:
-            file = await loop.run_in_executor(executor, JournalFile, path)
+            file = await loop.run_in_executor(executor, JournalFile, path, key)
         except BaseException:
             executor.shutdown(wait=False)
             raise
-        journal = cls(file, executor)
-        await journal._call(file.forget_keysets)
-        journal._unpaid = await journal._call(file.unpaid)
+        journal = cls(file, executor, key)
+        try:
+            await sealing.used(path)
+            journal._unpaid = await journal._call(file.unpaid)
+            await journal._call(file.forget_keysets)
+            await journal._call(journal._look_back)
+        except (sqlite3.Error, OSError) as error:
+            await journal._abandon()
+            raise SetupError(f"the worker's journal {path} cannot be used ({error})") from None
+        except BaseException:
+            await journal._abandon()
+            raise
         return journal
 
     async def close(self) -> None:
         """Write what is queued and close the file."""
         if self._writer is not None:
             await self._writer
+        with contextlib.suppress(sqlite3.Error, SetupError):  # the next start will say so
+            await self._call(self._count_on)
+        await self._abandon()
+
+    async def _abandon(self) -> None:
         await self._call(self._file.close)
         self._executor.shutdown()
+
+    def _look_back(self) -> None:
+        """Compare with the machine's counter, and go on counting."""
+        if self._counter is None:
+            return
+        kept = self._file.note(_GENERATION)
+        told = None if kept is None else int(kept)
+        self.rollback = judge(kept=told, counted=self._counter.read())
+        self._count_on()
+
+    def _count_on(self) -> None:
+        """First the journal, then the machine: a cut in between leaves the journal ahead."""
+        if self._counter is None:
+            return
+        self._file.take_note(_GENERATION, str(self._counter.read() + 1))
+        self._counter.raise_once()
+
+    async def payout(self, told: str) -> str:
+        """The address that earnings go to: `told`, and kept; or the one that was kept."""
+        if told != UNSET_PAYOUT:
+            await self._call(lambda: self._file.take_note(_PAYOUT, told))
+            return told
+        return await self._call(lambda: self._file.note(_PAYOUT)) or told
+
+    async def kept_payout(self) -> str | None:
+        """The address of the process before."""
+        return await self._call(lambda: self._file.note(_PAYOUT))
 
     def unpaid(self, gateway: str) -> int:
         """Nano earned from a gateway and not paid by it: undisposed or billed."""
         return self._unpaid.get(gateway, 0)
+
+    def all_unpaid(self) -> dict[str, int]:
+        """The same of every gateway, by its key."""
+        return dict(self._unpaid)
 
     async def keep_keyset(self, keyset: Keyset) -> None:
         """Keep the document that receipts of this generation are checked with."""
@@ -64,9 +138,11 @@ class Journal:
     async def keep(self, receipt: Receipt, document: bytes) -> None:
         """Returns once the receipt is on disk; raises `JournalFailed`."""
         statement = receipt.statement
+        name = statement_hash(statement).hex()
+        self._know(name)
         await self._submit(
             Entry(
-                statement=statement_hash(statement).hex(),
+                statement=name,
                 gateway=statement.gateway,
                 worker=statement.worker,
                 boot=statement.boot,
@@ -80,6 +156,7 @@ class Journal:
 
     async def dispose(self, gateway: str, dispositions: Sequence[Disposition]) -> None:
         """Take a gateway's final words about its own statements."""
+        self.strangers += sum(one.statement not in self._known for one in dispositions)
         await asyncio.gather(*(self._submit(_disposed(gateway, one)) for one in dispositions))
 
     async def undisposed(self, gateway: str) -> list[Entry]:
@@ -88,9 +165,23 @@ class Journal:
         Raises `JournalFailed`.
         """
         try:
-            return await self._call(lambda: self._file.receipts(gateway))
+            entries = await self._call(lambda: self._file.receipts(gateway))
         except (sqlite3.Error, OSError) as error:
             raise JournalFailed(f"the worker's journal cannot be read ({error})") from None
+        for one in entries:
+            self._know(one.statement)
+        return entries
+
+    def _know(self, statement: str) -> None:
+        """A gateway may say its word about a statement more than once."""
+        self._known.pop(statement, None)
+        self._known[statement] = None
+        while len(self._known) > MAX_KNOWN:
+            del self._known[next(iter(self._known))]
+
+    async def waiting(self) -> int:
+        """How many statements no gateway has disposed of."""
+        return await self._call(self._file.count)
 
     async def keyset(self, worker: str) -> bytes | None:
         """The keyset document of an earlier generation or boot."""
@@ -107,7 +198,7 @@ class Journal:
         try:
             while self._queue:
                 batch, self._queue = self._queue, []
-                error = await self._commit([operation for operation, _ in batch])
+                error = await self._persist([operation for operation, _ in batch])
                 for _, future in batch:
                     if future.done():
                         continue
@@ -117,6 +208,23 @@ class Journal:
                         future.set_exception(error)
         finally:
             self._writer = None
+
+    async def _persist(self, operations: Sequence[Operation]) -> JournalFailed | None:
+        """Commit; a disk without room is given a while, since what is signed is worth money."""
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + PATIENCE_SECONDS
+        is_patient = any(not isinstance(one, Probe) for one in operations)
+        while True:
+            error = await self._commit(operations)
+            self.trouble = None if error is None else error.message
+            if error is None or not (is_patient and _may_pass(error)) or loop.time() >= ends:
+                return error
+            await asyncio.sleep(RETRY_SECONDS)
+
+    def probe(self) -> None:
+        """See whether it can be written again; `trouble` tells what came of it."""
+        if self._writer is None:  # else somebody tries just now
+            self._submit(Probe()).add_done_callback(lambda done: done.exception())
 
     async def _commit(self, operations: Sequence[Operation]) -> JournalFailed | None:
         try:
@@ -129,6 +237,11 @@ class Journal:
 
     async def _call(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, function)
+
+
+def _may_pass(error: JournalFailed) -> bool:
+    """Whether room on the disk would mend it."""
+    return any(word in error.message for word in ("is full", "No space left", "quota"))
 
 
 def _disposed(gateway: str, one: Disposition) -> Disposed:

@@ -1,28 +1,35 @@
-"""The journal's SQLite file (SPEC 6.8): blocking, one thread, every commit on disk.
+"""The journal's SQLite file (SPEC 6.8, 21): blocking, one thread, every commit on disk.
 
 Terminal statements stay here until the gateway says what became of them, across restarts of the
 worker; so does the keyset that a statement was signed under. What was billed and not yet paid is
 summed up per gateway.
+
+Values are encrypted (`worker.sealing.cipher`); in the clear are only the names that rows are found
+by: hash of the statement, gateway and worker, all of which the gateway knows.
 """
 
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from bombyx.errors import SetupError
+import msgspec
 
-_LOCK_SECONDS = 0.5
-"""For a predecessor that is just closing the file."""
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS keyset (worker TEXT PRIMARY KEY, document BLOB NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS receipt (
-    statement TEXT PRIMARY KEY, gateway TEXT NOT NULL, worker TEXT NOT NULL, boot TEXT NOT NULL,
-    n INTEGER NOT NULL, at INTEGER NOT NULL, amount INTEGER NOT NULL, document BLOB NOT NULL,
-    c TEXT NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS billed (gateway TEXT PRIMARY KEY, amount INTEGER NOT NULL) STRICT;
-"""
+from bombyx.errors import SetupError
+from worker.ledger.journal_schema import damaged, open_database
+from worker.sealing.cipher import Cipher, Unreadable
+from worker.sealing.port import SealingKey
+
+
+class _Row(msgspec.Struct, frozen=True, array_like=True):
+    """The encrypted part of a statement's row."""
+
+    boot: str
+    n: int
+    at: int
+    amount: int
+    document: bytes
+    c: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +43,13 @@ class Entry:
     n: int
     at: int
     amount: int
-    document: bytes
+    document: bytes = field(repr=False)
     c: str
+
+    def inside(self) -> bytes:
+        """What of it is encrypted."""
+        row = _Row(self.boot, self.n, self.at, self.amount, self.document, self.c)
+        return msgspec.msgpack.encode(row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,25 +74,21 @@ class Disposed:
     winner_c: str = ""
 
 
-Operation = Entry | KeysetEntry | Disposed
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Nothing to keep: something is written, to see whether it can be."""
+
+
+Operation = Entry | KeysetEntry | Disposed | Probe
 
 
 class JournalFile:
-    """Opens or makes the file; raises `SetupError` when another worker holds it."""
+    """Opens or makes the file; raises `SetupError` where it may not be used as it is."""
 
-    def __init__(self, path: Path) -> None:
-        try:
-            # Commits are explicit: they are groups.
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=_LOCK_SECONDS)
-            self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.executescript(_SCHEMA)
-        except sqlite3.Error as error:
-            raise SetupError(
-                f"the worker's journal {path} cannot be opened ({error}): does another worker use "
-                "this --state?"
-            ) from None
+    def __init__(self, path: Path, key: SealingKey) -> None:
+        self._path = path
+        self._cipher = Cipher(key.key)
+        self._db = open_database(path, key, self._cipher)
 
     def close(self) -> None:
         """Close the file."""
@@ -95,6 +103,9 @@ class JournalFile:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             for operation in operations:
+                if isinstance(operation, Probe):
+                    self.take_note("probe", "")
+                    continue
                 if isinstance(operation, KeysetEntry):
                     self._keep_keyset(operation)
                     continue
@@ -111,57 +122,122 @@ class JournalFile:
         return changes
 
     def _keep(self, one: Entry) -> int:
-        known = (one.statement, one.gateway, one.worker, one.boot, one.n, one.at, one.amount)
+        sealed = self._cipher.seal(_of_receipt(one.statement, one.gateway), one.inside())
         done = self._db.execute(
-            "INSERT OR IGNORE INTO receipt VALUES (?,?,?,?,?,?,?,?,?)",
-            (*known, one.document, one.c),
+            "INSERT OR IGNORE INTO receipt VALUES (?,?,?,?)",
+            (one.statement, one.gateway, one.worker, sealed),
         )
         return one.amount if done.rowcount == 1 else 0
 
     def _keep_keyset(self, one: KeysetEntry) -> None:
-        self._db.execute("INSERT OR IGNORE INTO keyset VALUES (?,?)", (one.worker, one.document))
+        sealed = self._cipher.seal(_of_keyset(one.worker), one.document)
+        self._db.execute("INSERT OR IGNORE INTO keyset VALUES (?,?)", (one.worker, sealed))
 
     def _dispose(self, word: Disposed) -> int:
         """Delete a statement; what is owed for it moves to `billed` at most once."""
         found = self._db.execute(
-            "DELETE FROM receipt WHERE statement = ? AND gateway = ? RETURNING amount, c",
+            "DELETE FROM receipt WHERE statement = ? AND gateway = ? RETURNING sealed",
             (word.statement, word.gateway),
         ).fetchone()
         if found is None:
             return 0
-        amount = int(found[0])
-        if not word.is_owed or word.winner_c == found[1]:
-            return -amount
+        row = self._row(word.statement, word.gateway, found[0])
+        if not word.is_owed or word.winner_c == row.c:
+            return -row.amount
+        sum_ = self.billed(word.gateway) + row.amount
         self._db.execute(
-            "INSERT INTO billed VALUES (?,?) ON CONFLICT (gateway) "
-            "DO UPDATE SET amount = amount + excluded.amount",
-            (word.gateway, amount),
+            "INSERT OR REPLACE INTO billed VALUES (?,?)",
+            (word.gateway, self._cipher.seal(_of_billed(word.gateway), str(sum_).encode())),
         )
         return 0
 
     def receipts(self, gateway: str) -> list[Entry]:
         """What the gateway has not disposed of, oldest boot first, each in its order."""
-        rows = self._db.execute(
-            "SELECT statement, gateway, worker, boot, n, at, amount, document, c FROM receipt "
-            "WHERE gateway = ? ORDER BY (SELECT MIN(at) FROM receipt AS r WHERE "
-            "r.boot = receipt.boot), boot, n",
-            (gateway,),
-        )
-        return [Entry(*row) for row in rows]
+        entries = list(self._entries("WHERE gateway = ?", gateway))
+        oldest: dict[str, int] = {}
+        for one in entries:
+            oldest[one.boot] = min(one.at, oldest.get(one.boot, one.at))
+        return sorted(entries, key=lambda one: (oldest[one.boot], one.boot, one.n))
+
+    def count(self) -> int:
+        """Statements that nobody has disposed of."""
+        return int(self._db.execute("SELECT COUNT(*) FROM receipt").fetchone()[0])
 
     def unpaid(self) -> dict[str, int]:
-        """Per gateway: earned by undisposed and by billed statements, in nano."""
-        rows = self._db.execute(
-            "SELECT gateway, SUM(amount) FROM (SELECT gateway, amount FROM receipt UNION ALL "
-            "SELECT gateway, amount FROM billed) GROUP BY gateway"
-        )
-        return dict(rows.fetchall())
+        """Per gateway: earned by undisposed and by billed statements, in nano.
+
+        Reads every value there is: raises `SetupError` where one is damaged.
+        """
+        sums: dict[str, int] = {}
+        try:
+            for one in self._entries(""):
+                sums[one.gateway] = sums.get(one.gateway, 0) + one.amount
+            for (gateway,) in self._db.execute("SELECT gateway FROM billed").fetchall():
+                sums[gateway] = sums.get(gateway, 0) + self.billed(gateway)
+        except sqlite3.DatabaseError as error:
+            raise SetupError(damaged(self._path, str(error))) from None
+        return sums
+
+    def billed(self, gateway: str) -> int:
+        """What a gateway has billed and not paid, in nano."""
+        found = self._db.execute(
+            "SELECT sealed FROM billed WHERE gateway = ?", (gateway,)
+        ).fetchone()
+        return 0 if found is None else int(self._open(_of_billed(gateway), found[0]))
 
     def keyset(self, worker: str) -> bytes | None:
         """The keyset document that receipts of this worker id were signed under."""
-        row = self._db.execute("SELECT document FROM keyset WHERE worker = ?", (worker,)).fetchone()
-        return None if row is None else bytes(row[0])
+        row = self._db.execute("SELECT sealed FROM keyset WHERE worker = ?", (worker,)).fetchone()
+        return None if row is None else self._open(_of_keyset(worker), row[0])
 
     def forget_keysets(self) -> None:
         """Drop keysets that no receipt needs any more."""
         self._db.execute("DELETE FROM keyset WHERE worker NOT IN (SELECT worker FROM receipt)")
+
+    def note(self, name: str) -> str | None:
+        """A word of the worker to its next process."""
+        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return None if row is None else self._open(f"meta/{name}", row[0]).decode()
+
+    def take_note(self, name: str, value: str) -> None:
+        """Keep such a word; raises `sqlite3.Error`."""
+        sealed = self._cipher.seal(f"meta/{name}", value.encode())
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?,?)", (name, sealed))
+
+    def _entries(self, where: str, *given: str) -> Iterator[Entry]:
+        rows = self._db.execute(f"SELECT * FROM receipt {where}", given)  # noqa: S608 - ours
+        for statement, gateway, worker, sealed in rows:
+            row = self._row(statement, gateway, sealed)
+            yield Entry(
+                statement=statement,
+                gateway=gateway,
+                worker=worker,
+                boot=row.boot,
+                n=row.n,
+                at=row.at,
+                amount=row.amount,
+                document=row.document,
+                c=row.c,
+            )
+
+    def _row(self, statement: str, gateway: str, sealed: bytes) -> _Row:
+        opened = self._open(_of_receipt(statement, gateway), sealed)
+        return msgspec.msgpack.decode(opened, type=_Row)
+
+    def _open(self, place: str, sealed: bytes) -> bytes:
+        try:
+            return self._cipher.open(place, sealed)
+        except Unreadable:
+            raise sqlite3.DatabaseError(f"the value of {place} does not open") from None
+
+
+def _of_receipt(statement: str, gateway: str) -> str:
+    return f"receipt/{statement}/{gateway}"
+
+
+def _of_keyset(worker: str) -> str:
+    return f"keyset/{worker}"
+
+
+def _of_billed(gateway: str) -> str:
+    return f"billed/{gateway}"

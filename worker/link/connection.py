@@ -50,6 +50,8 @@ class Connection:
         self.peer = peer
         self.mux = mux
         self.sent_away: asyncio.Event = asyncio.Event()
+        self.farewell: Goaway | None = None
+        """With what words the gateway sent it away."""
         self._socket = socket
         self._serve = serve
         self._take_ack = take_ack
@@ -187,7 +189,7 @@ class Connection:
             elif frame.type == LinkType.PONG:
                 self._take_pong(frame.payload)
             elif frame.type == LinkType.GOAWAY:
-                canonical.decode(frame.payload, Goaway)
+                self.farewell = canonical.decode(frame.payload, Goaway)
                 self.sent_away.set()
             else:
                 raise LinkError("the gateway sent a document that only workers send")

@@ -12,6 +12,8 @@ from worker.link.fleet import Fleet
 from worker.link.ratls import OpenConnector, plain_connector
 from worker.link.tether import Office, Tether
 
+_LINKED_POLL_SECONDS = 0.02
+
 
 class Dialer:
     """Starts fleets, tells all of their links things, closes them."""
@@ -46,12 +48,28 @@ class Dialer:
             [one for one in self._fleets if one.generation is generation], grace_seconds
         )
 
+    async def hang_up(self, grace_seconds: float) -> None:
+        """Close every link; `start` dials again."""
+        await self._close(list(self._fleets), grace_seconds)
+
     async def close(self, grace_seconds: float) -> None:
         """Close every link and the session under them."""
         await self._close(list(self._fleets), grace_seconds)
         if self._session is not None:
             session, self._session = self._session, None
             await session.close()
+
+    async def linked(self, generation: Generation, seconds: float) -> bool:
+        """Whether a gateway lists this keyset, within so many seconds."""
+        ends = asyncio.get_running_loop().time() + seconds
+        while asyncio.get_running_loop().time() < ends:
+            mine = [one for one in self._fleets if one.generation is generation]
+            if any(tether.connection is not None for one in mine for tether in one.tethers):
+                return True
+            if all(self._fleets[one].done() for one in mine):
+                return False  # sent away for good
+            await asyncio.sleep(_LINKED_POLL_SECONDS)
+        return False
 
     async def given_up(self) -> None:
         """Return when nobody is left that dials: every gateway has sent this worker away."""

@@ -32,7 +32,7 @@ class Fleet:
         self, gateway: str, generation: Generation, office: Office, *, grace_seconds: float
     ) -> None:
         self.generation = generation
-        self._roster = Roster(gateway)
+        self._roster = Roster(gateway, office.clock)
         self._gateway = gateway
         self._office = office
         self._grace_seconds = grace_seconds
@@ -55,12 +55,19 @@ class Fleet:
             self._news.clear()
             try:
                 self._follow(await self._roster.read(session), session)
+                self._office.clear(self._notice)
             except (LinkError, aiohttp.ClientError, OSError, TimeoutError) as error:
                 reason = reason_of(error)
                 _log.warning("list_failed", gateway=self._gateway, reason=reason)
+                told = f"{self._gateway} does not tell its processes: {reason}"
+                self._office.tell(self._notice, told)
             if self._tethers and all(task.done() for _, task in self._tethers.values()):
                 return
             await self._pause()
+
+    @property
+    def _notice(self) -> str:
+        return f"list of {self._gateway}"
 
     async def close(self, grace_seconds: float) -> None:
         """Close every link."""

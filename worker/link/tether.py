@@ -14,6 +14,7 @@ import aiohttp
 import structlog
 
 from bombyx.errors import JournalFailed, LinkError
+from bombyx.link.documents import Goaway
 from bombyx.link.frames import MAX_MESSAGE_BYTES, LinkType
 from bombyx.link.mux import Mux
 from worker.admission import Peer
@@ -28,8 +29,9 @@ from worker.sessions import Sessions
 
 FIRST_BACKOFF_SECONDS = 0.25
 LAST_BACKOFF_SECONDS = 30.0
-STEADY_SECONDS = 30.0
-"""A link that lived so long starts the back-off anew."""
+STEADY_SECONDS = 3.0
+"""A link that lived so long starts the back-off anew: who sits behind a bad line is to serve in
+between, and a gateway that verifies our evidence every few seconds is not harmed by it."""
 RESEND_SECONDS = 10.0
 """What waits longer than this for its disposition is sent again: its first sending may be lost."""
 RESEND_TURNS = 60
@@ -50,6 +52,9 @@ class Office:
     take_ack: TakeAck
     take_session: TakeSession
     linked: Callable[[Connection], None]
+    tell: Callable[[str, str], None] = lambda _name, _sentence: None
+    """A sentence for the owner, under a name."""
+    clear: Callable[[str], None] = lambda _name: None
 
 
 class Tether:
@@ -80,6 +85,7 @@ class Tether:
                 await self._link(session)
             except SentAway as error:
                 _log.warning("refused", url=self.url, code=error.reason, reason=error.message)
+                self._office.tell(self._notice, f"{self.url}: {error.message}")
                 if not error.retry:
                     return
             except Misled as error:
@@ -87,10 +93,15 @@ class Tether:
             except (LinkError, aiohttp.ClientError, OSError, TimeoutError) as error:
                 reason = reason_of(error)
                 _log.warning("link_failed", url=self.url, reason=reason)
+                self._office.tell(self._notice, f"{self.url} cannot be linked to: {reason}")
             except Exception as error:  # noqa: BLE001 - a bug on one link must not end the others
                 _log.error("link_failed", url=self.url, kind=type(error).__name__)
             self._unlinked()
             await self._pause()
+
+    @property
+    def _notice(self) -> str:
+        return f"link to {self.url}"
 
     def hurry(self) -> None:
         """There is news of whom it dials: the next try is made at once."""
@@ -151,6 +162,7 @@ class Tether:
             take_session=office.take_session,
         )
         _log.info("linked", url=self.url, gateway=met.gateway, fee_bps=met.welcome.fee_bps)
+        office.clear(self._notice)
         office.linked(connection)
         for offer in self.generation.offers.documents():
             if offer not in met.offers:  # made while hands were shaken
@@ -166,7 +178,7 @@ class Tether:
                 _log.warning("link_lost", url=self.url)
                 return
             # Sent away: what runs may end on the old link while a new one is dialled.
-            _log.info("goaway", url=self.url)
+            self._tell_farewell(connection.farewell)
             self._failures = 0
             self._part_from(connection, living)
         except asyncio.CancelledError:
@@ -175,6 +187,11 @@ class Tether:
         finally:
             leaving.cancel()
             resending.cancel()
+
+    def _tell_farewell(self, word: Goaway | None) -> None:
+        code, why = (word.code, word.message) if word is not None else ("", "")
+        _log.info("goaway", url=self.url, code=code, reason=why)
+        self._office.tell(self._notice, f"{self.url} sent this worker away: {code}: {why}")
 
     def _part_from(self, connection: Connection, living: "asyncio.Task[None]") -> None:
         async def part() -> None:

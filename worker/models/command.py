@@ -9,7 +9,10 @@ from msgspec import UNSET, UnsetType, ValidationError, convert, to_builtins
 from bombyx.cli.output import JsonOption, Output
 from bombyx.errors import SetupError
 from bombyx.manifest import MANIFEST_FILE, Manifest, ManifestEngine, manifest_digest
-from bombyx.settings import load_settings
+from bombyx.settings import load_settings, state_directory
+from worker.control.client import LOAD_SECONDS, give
+from worker.control.command import StateOption, lines
+from worker.control.wire import Order
 from worker.models.hub import Commit
 from worker.models.identity import model_manifest
 from worker.models.manifests import (
@@ -160,6 +163,37 @@ def verify(
         raise SetupError(f"{path} has weights {manifest_digest(wanted)}, not {digest}")
     document = {"ok": True, "path": str(path), **_document(wanted)}
     output.answer(document, f"every file is what the manifest says: weights {document['digest']}")
+
+
+@models.command()
+def load(
+    model: Annotated[str, typer.Argument(help="NAME=PATH, a path, or a name of the store.")],
+    *,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Serve one more model on a running worker; what it answers just now goes on."""
+    told = give(state_directory(state), Order("load", _absolute(model)), seconds=LOAD_SECONDS)
+    Output(as_json=as_json).answer(told, *lines(told))
+
+
+@models.command()
+def unload(
+    model: Annotated[str, typer.Argument(help="The name that it is served under.")],
+    *,
+    state: StateOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Serve a model no longer; its engine ends with the last of its answers."""
+    told = give(state_directory(state), Order("unload", model), seconds=LOAD_SECONDS)
+    Output(as_json=as_json).answer(told, *lines(told))
+
+
+def _absolute(text: str) -> str:
+    """A path is this shell's, which the worker does not share."""
+    name, separator, path = text.rpartition("=")
+    found = Path(path).expanduser()
+    return f"{name}{separator}{found.absolute()}" if found.exists() else text
 
 
 def _settings(config: Path | None, store: Path | None, hub: str | None = None) -> WorkerSettings:

@@ -18,6 +18,36 @@ Advance = Callable[[int], None]
 """Told how many bytes more are done; called from one thread at a time."""
 
 
+class Interrupted(Exception):
+    """Raised within a thread that hashes when the process is told to stop."""
+
+
+_stopping = threading.Event()
+"""Threads cannot be cancelled, and a process does not end before they have."""
+
+
+def interrupt(*, stopping: bool = True) -> None:
+    """From now on whatever thread hashes gives up; False lets them hash again."""
+    if stopping:
+        _stopping.set()
+    else:
+        _stopping.clear()
+
+
+def digest_file(path: Path, advance: Advance | None = None) -> tuple[int, str]:
+    """Size and SHA-256; raises `OSError`, and `Interrupted` when the process is to stop."""
+    digest, size = hashlib.sha256(), 0
+    with path.open("rb", buffering=0) as file:
+        while piece := file.read(_PIECE_BYTES):
+            if _stopping.is_set():
+                raise Interrupted
+            digest.update(piece)
+            size += len(piece)
+            if advance is not None:
+                advance(len(piece))
+    return size, digest.hexdigest()
+
+
 def ignore(_: int) -> None:
     """For whoever shows no progress."""
 
@@ -37,15 +67,9 @@ def hash_files(files: Mapping[str, Path], advance: Advance = ignore) -> list[Man
 
 
 def _hash(relative: str, path: Path, advance: Advance) -> ManifestFile:
-    digest = hashlib.sha256()
-    size = 0
     try:
-        with path.open("rb", buffering=0) as file:
-            while piece := file.read(_PIECE_BYTES):
-                digest.update(piece)
-                size += len(piece)
-                advance(len(piece))
-        return ManifestFile(path=relative, size=size, sha256=digest.hexdigest())
+        size, digest = digest_file(path, advance)
+        return ManifestFile(path=relative, size=size, sha256=digest)
     except OSError as error:
         raise SetupError(f"{relative}: cannot be read: {error.strerror}") from None
     except ValueError:

@@ -257,6 +257,11 @@ async def test_a_folder_that_changed_is_not_served_again(folder: Path) -> None:
         for _ in range(10):
             assert not await _serves(engine)
             await asyncio.sleep(0.05)
+        await until(lambda: _told_of(engine, "are not what this worker attested"))
+
+
+async def _told_of(engine: SupervisedEngine, words: str) -> bool:
+    return words in (engine.trouble or "")
 
 
 async def _serves(engine: SupervisedEngine) -> bool:

@@ -17,6 +17,7 @@ from tests.worker.ledger.samples import (
     make_scribe,
     word,
 )
+from worker.ledger import journal as journal_module
 from worker.ledger.journal import Journal
 from worker.ledger.journal_file import Entry, KeysetEntry
 
@@ -154,8 +155,11 @@ async def test_a_disk_that_fails_is_told_to_who_waits(
     receipt = make_receipt(make_scribe())
     with monkeypatch.context() as patch:
         patch.setattr(journal._file, "apply", full)
+        patch.setattr(journal_module, "PATIENCE_SECONDS", 0.05)
+        patch.setattr(journal_module, "RETRY_SECONDS", 0.02)
         with pytest.raises(JournalFailed):
             await journal.keep(receipt, document(receipt))
+        assert "full" in (journal.trouble or "")
     await journal.keep(receipt, document(receipt))
     assert len(await journal.undisposed(GATEWAY)) == 1
 
@@ -166,7 +170,7 @@ async def test_a_failed_commit_keeps_nothing_of_it(journal: Journal) -> None:
 
     def half() -> None:
         entry = Entry("x", GATEWAY, "w", "b", 0, 0, 1, b"d", "c")
-        broken = Entry("y", GATEWAY, "w", "b", 0, 0, 1, bad, "c")  # type: ignore[arg-type]
+        broken = Entry("y", GATEWAY, bad, "b", 0, 0, 1, b"d", "c")  # type: ignore[arg-type]
         journal._file.apply([entry, broken])
 
     with pytest.raises(sqlite3.Error):

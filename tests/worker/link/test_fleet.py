@@ -12,6 +12,7 @@ from bombyx.link.processes import LiveProcess
 from tests.worker.conftest import StartWorker
 from tests.worker.peer import GatewayPeer, unix, until
 from tests.worker.sealing import GATEWAY, chat, open_answer, seal
+from worker.clock import now_ms
 from worker.link import fleet
 from worker.link.address import is_weaker, list_url
 from worker.link.roster import Roster
@@ -221,7 +222,7 @@ def test_nobody_is_led_to_a_url_without_tls() -> None:
 @pytest.mark.spec("10.5-b")
 async def test_listed_urls_without_tls_are_left_out_for_who_asked_with_it() -> None:
     with structlog.testing.capture_logs() as logs:
-        roster = Roster("https://gateway.example")
+        roster = Roster("https://gateway.example", now_ms)
         assert not roster._is_safe(LiveProcess(0, 1, "ws://gateway.example/x"))
         assert roster._is_safe(LiveProcess(0, 1, "wss://gateway.example/x"))
     assert [one["event"] for one in logs] == ["list_refused"]

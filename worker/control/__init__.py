@@ -1,0 +1,1 @@
+"""Orders to a running worker from its own machine: a unix socket in its state folder."""
