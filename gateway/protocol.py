@@ -38,6 +38,7 @@ def hot_protocol(handlers: Mapping[bytes, Handler], at: Door) -> type[asyncio.Pr
                 expects_continue=self.expect_100_continue,
                 keep_alive=parser.get_http_version() != "1.0" and parser.should_keep_alive(),
                 on_end=self.on_response_complete,
+                common=self.server_state.default_headers,
             )
             # To uvicorn a cycle is what has these attributes and `run_asgi`.
             self.cycle = cast(Any, exchange)

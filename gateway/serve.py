@@ -201,7 +201,6 @@ def uvicorn_config(
         timeout_graceful_shutdown=grace_seconds,
         timeout_keep_alive=front.keep_alive_s,
         server_header=False,
-        date_header=False,
         proxy_headers=False,
         ssl_context_factory=None if tls is None else lambda *_: tls,
     )

@@ -9,7 +9,7 @@ import asyncio
 import os
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Protocol, TypeAlias
 
@@ -76,6 +76,7 @@ class Exchange:
 
     __slots__ = (
         "_chunked",
+        "_common",
         "_expects_continue",
         "_flow",
         "_head",
@@ -109,7 +110,9 @@ class Exchange:
         expects_continue: bool,
         keep_alive: bool,
         on_end: Callable[[], None],
+        common: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
+        """`common` are headers of every answer of the server: the date, as of this second."""
         self.path = path
         self.headers = headers
         self.request_id = new_request_id()
@@ -128,6 +131,7 @@ class Exchange:
         """Header lines that every answer has, each with its end."""
         self._since = time.monotonic()
         self._transport = transport
+        self._common = common
         self._flow = flow
         self._expects_continue = expects_continue
         self._on_end = on_end
@@ -239,7 +243,7 @@ class Exchange:
 
         Raises `ValueError` for a header that would break the format.
         """
-        named = (*headers, (b"x-request-id", self.request_id))
+        named = (*headers, *self._common, (b"x-request-id", self.request_id))
         if not self.keep_alive or self.more_body:
             named = (*named, (b"connection", b"close"))
         if _UNSAFE.search(b"".join([value for _, value in named])):

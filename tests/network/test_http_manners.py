@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import json
 import socket
+import time
 from collections.abc import AsyncIterator
+from email.utils import parsedate_to_datetime
 
 import httpx2
 import pytest
@@ -125,3 +127,18 @@ async def _waits(net: Network) -> Run:
             if run is not None and received == before > 0:
                 return run
             before = received
+
+
+async def test_every_answer_says_when_it_was_made(shared: Network) -> None:
+    """RFC 9110, 6.6.1; also how a worker finds that its clock is wrong."""
+    headers = {"authorization": f"Bearer {shared.api_key}", "content-type": "application/json"}
+    async with httpx2.AsyncClient(trust_env=False) as client:
+        answers = [
+            await client.post(shared.url + CHAT, content=ASK, headers=headers),
+            await client.post(shared.url + CHAT, content=b"{", headers=headers),
+            await client.get(shared.url + "/readyz"),
+        ]
+    for answer in answers:
+        told = parsedate_to_datetime(answer.headers["date"]).timestamp()
+        assert abs(told - time.time()) < 60  # noqa: TID251 - the wall clock is the point
+        assert len(answer.headers.get_list("date")) == 1
