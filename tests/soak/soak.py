@@ -116,9 +116,13 @@ async def soak(folder: Path, plan: SoakPlan) -> SoakReport:
     """A network in `folder`; nothing of it runs afterwards."""
     listens_at = free_port()
     link_url = f"ws://127.0.0.1:{listens_at}/v1/workers/link/{{slot}}"
-    # What a gateway keeps of a request it keeps to the deadline: a short one, else a run of minutes
-    # would see that grow and nothing of it go.
-    settings = {"link_url": link_url, **deadlines(DURATION_SECONDS, GRACE_SECONDS)}
+    # A gateway keeps a request to its deadline, and a sealed answer for five minutes for whoever
+    # asks again, up to so many bytes: both short, else a run of minutes sees only that fill up.
+    settings = {
+        "link_url": link_url,
+        "kept_answers_mb": "1",
+        **deadlines(DURATION_SECONDS, GRACE_SECONDS),
+    }
     site = await build_site(folder, engines=(SCRIPTED,), settings=settings)
     worker, wire = site.workers[0], Wire(int(site.url.rpartition(":")[2]))
     over = [
