@@ -203,7 +203,7 @@ def _gateway_secrets(site: Site) -> dict[str, bytes]:
     """The gateway's own keys as its files spell them; each belongs into its file alone."""
     folder = site.folder / "gateway-state" / "gateway"
     found = {path.name: path.read_text().strip().encode() for path in sorted(folder.iterdir())}
-    assert set(found) == {"cluster.key", "identity.key", "payer.key"}
+    assert set(found) == {"channel.key", "cluster.key", "identity.key", "payer.key"}
     return found
 
 
