@@ -140,7 +140,8 @@ def judge(mutant: Mutant, *, tree: Path, state: Path) -> Verdict:
         own, own_state = Path(folder) / "tree", Path(folder) / "state"
         shutil.copytree(tree, own)
         if mutant.attack not in FRESH_STATE:
-            shutil.copytree(state, own_state, symlinks=True)
+            sockets = shutil.ignore_patterns("*.sock")  # of workers that ran there
+            shutil.copytree(state, own_state, symlinks=True, ignore=sockets)
         if complaint := apply(mutant, own):
             return verdict("error", f"the patch does not apply: {complaint}")
         entry = attack(own, [mutant.attack], own_state).get(mutant.attack)
