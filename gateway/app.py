@@ -61,6 +61,8 @@ from gateway.metering.meter import Meter
 from gateway.metering.stores import open_store
 from gateway.metering.ticket import TicketBox
 from gateway.openapi import describe
+from gateway.payouts.paymaster import Paymaster
+from gateway.payouts.repository import Payouts
 from gateway.processes.hop import HOP_HEADER, HopKey
 from gateway.processes.inward import check_hop, serve_links
 from gateway.processes.neighbours import LINKS, Neighbours
@@ -175,6 +177,7 @@ async def open_context(
         link_url=link_url,
     )
     deadlines.attach(desk)
+    context.paymaster = _paymaster(context, chain)
     await meter.start(settings.slot, link_url)
     loops = [
         asyncio.create_task(_sweep(context)),
@@ -182,12 +185,16 @@ async def open_context(
     ]
     if sqlite_path(url) is None:  # on SQLite there is one process
         loops.append(asyncio.create_task(context.neighbours.run()))
+    if context.paymaster is not None:
+        loops.append(asyncio.create_task(context.paymaster.run()))
     try:
         yield context
     finally:
         for loop in loops:
             loop.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
+        if context.paymaster is not None:
+            await context.paymaster.close()
         await context.neighbours.close()
         await context.collateral.close()
         await meter.close()
@@ -203,6 +210,15 @@ def _counter(
     signer, deadline_s = keys.channel, settings.max_duration_s + settings.settlement_grace_s
     cashier = Cashier(chain.network, chain.account, signer.public_key, deadline_s)
     return Counter(channels, chain, cashier=cashier, signer=signer)
+
+
+def _paymaster(context: Context, chain: ChainSide | None) -> Paymaster | None:
+    if chain is None:
+        return None
+    payouts = Payouts(context.engine, network=chain.network)
+    paymaster = Paymaster(payouts, context.keys.channel, account=chain.account)
+    context.desk.on_billed = paymaster.on_billed
+    return paymaster
 
 
 async def _sweep(context: Context) -> None:

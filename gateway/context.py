@@ -22,6 +22,7 @@ from gateway.inference.silence import Silence
 from gateway.metering.meter import Meter
 from gateway.metering.port import Store
 from gateway.metering.ticket import TicketBox
+from gateway.payouts.paymaster import Paymaster
 from gateway.processes.hop import HopKey
 from gateway.processes.neighbours import Neighbours
 from gateway.settings import GatewaySettings
@@ -64,6 +65,8 @@ class Context:
     treasury: Treasury | None = None
     """Deposits and withdrawals by the chain; None without one, as is `watch`."""
     watch: Watch | None = None
+    paymaster: Paymaster | None = None
+    """Pays owners by channel; None without a chain."""
 
     @property
     def gateway(self) -> str:

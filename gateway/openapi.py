@@ -28,7 +28,8 @@ Schema: TypeAlias = dict[str, Any]
 JSON, PROBLEM = "application/json", "application/problem+json"
 SEALED, SEALED_STREAM = "application/vnd.bombyx.sealed", "application/vnd.bombyx.sealed-stream"
 EVENTS = "text/event-stream"
-PUBLIC = frozenset({"/healthz", "/readyz", "/v1/gateways"})
+STANDING = "/v1/confidential/workers/{worker}/standing"
+PUBLIC = frozenset({"/healthz", "/readyz", "/v1/gateways", STANDING})
 
 _ANYWHERE = (400, 404, 408, 413, 431, 500, 503)
 _WITH_KEY = (401, 403)

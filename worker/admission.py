@@ -139,7 +139,9 @@ class Admission:
             opened = self._open(case, frames, peer)
             return await self._finish(case, opened, peer)
         except Blamed as blamed:
-            raise Refused(self._sign(case, blamed, peer)) from None
+            asked = case.header.model if case.header is not None else ""
+            model = asked if asked in self._generations.current.models else ""
+            raise Refused(self._sign(case, blamed, peer), model=model) from None
 
     def _open(self, case: _Case, frames: bytes, peer: Peer) -> _Opened:
         now = self._clock() // 1000

@@ -8,21 +8,20 @@ import asyncio
 import contextlib
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import structlog
 
 from bombyx import canonical
-from bombyx.errors import BombyxError, Draining, JournalFailed, SetupError
+from bombyx.errors import BombyxError, JournalFailed, SetupError
 from bombyx.link.documents import Ack, SessionStart, Settle, WorkerStatus
 from bombyx.link.frames import LinkType
 from bombyx.money.offer import Prices
-from bombyx.units import Nano
 from worker.admission import Admission, Peer
 from worker.attest.port import Quoter
 from worker.clock import Clock
-from worker.engine.port import Engine, EngineModel, Load
-from worker.engine.several import Several
+from worker.engine.port import Engine, EngineModel
 from worker.identity import (
     ADMISSIBLE_SECONDS,
     ROTATION_SECONDS,
@@ -33,17 +32,19 @@ from worker.identity import (
 )
 from worker.inference.answer import Desk
 from worker.inference.service import MAX_SECONDS, Service
-from worker.ledger.credit import RETRY_AFTER_MS, Credit
+from worker.ledger.credit import Credit
 from worker.ledger.journal import Journal
 from worker.ledger.press import Press
 from worker.ledger.scribe import Scribe
 from worker.link.connection import Connection
 from worker.link.dialer import Dialer
 from worker.link.ratls import connectors
-from worker.link.tether import Office
+from worker.link.tether import Office, Tether
+from worker.load import load_of
 from worker.notices import Notices
 from worker.offers import REFRESH_SECONDS
 from worker.oversight import oversee, watch_clock
+from worker.paying import make_till, reserver
 from worker.seen import Seen
 from worker.settings import WorkerSettings
 
@@ -53,8 +54,6 @@ STATUS_PAUSE_SECONDS = 0.1
 _RETRY_ROTATION_SECONDS = 300.0
 LINKED_SECONDS = 30.0
 """For a gateway to verify a new keyset's evidence and list it."""
-
-_NOTHING = Load(running=0, waiting=0, slots=0)
 
 _log = structlog.get_logger("worker")
 
@@ -68,6 +67,8 @@ class Parts:
     quoter: Quoter
     journal: Journal
     clock: Clock
+    folder: Path | None = None
+    """Where the owner finds what gateways pay."""
 
 
 class Worker:
@@ -87,9 +88,10 @@ class Worker:
         self.linked = asyncio.Event()
         """Set once a gateway has listed this worker."""
         self._desks: dict[str, tuple[Desk, Press]] = {}
+        self.till = make_till(settings, parts.journal, self.notices, folder=parts.folder)
         self._credit = Credit(
             parts.journal.unpaid,
-            limit=settings.unsecured_credit_nano,
+            limit=self.till.limit,
             places=settings.slots + settings.max_waiting,
         )
         self.is_paused = False
@@ -109,6 +111,7 @@ class Worker:
         worker = cls(
             settings, parts, boot=boot, first=await _born(settings, parts, boot, parts.models)
         )
+        await worker.till.open()
         worker.publish(worker.generations.current)
         return worker
 
@@ -116,6 +119,11 @@ class Worker:
     def gateways(self) -> list[str]:
         """URLs of the live links."""
         return self._dialer.live_urls
+
+    @property
+    def tethers(self) -> list[Tether]:
+        """Every link that is kept up, whether or not it stands."""
+        return self._dialer.tethers
 
     @property
     def running(self) -> int:
@@ -141,6 +149,7 @@ class Worker:
         """Take nothing new, let requests end within the grace, settle, hang up."""
         self._credit.is_draining = True
         await self._dialer.close(self._settings.grace_seconds)
+        await self.till.close()
         for _, press in self._desks.values():
             press.close()
         for task in list(self._tasks):
@@ -236,7 +245,7 @@ class Worker:
             self.generations,
             seen=Seen(),
             engine=parts.engine,
-            reserve=self._reserve,
+            reserve=reserver(self._credit, parts.journal, self.notices),
             clock=parts.clock,
         )
         service = Service(
@@ -255,6 +264,7 @@ class Worker:
             take_ack=self._take_ack,
             take_session=self._take_session,
             linked=self._on_linked,
+            shown=self.till.shown,
             tell=self.notices.tell,
             clear=self.notices.clear,
         )
@@ -265,13 +275,6 @@ class Worker:
             grace_seconds=settings.grace_seconds,
             open_connector=connectors(settings.gateway_policy, clock=lambda: parts.clock() // 1000),
         )
-
-    def _reserve(self, gateway: str, worst: Nano) -> None:
-        if self._parts.journal.trouble is not None:
-            raise Draining(
-                "the worker cannot keep what it would sign", retry_after_ms=RETRY_AFTER_MS
-            )
-        self._credit.reserve(gateway, worst)
 
     def _desk(self, gateway: str) -> tuple[Desk, Press]:
         """What answers towards a gateway are signed with; its counters last as long as the boot."""
@@ -293,6 +296,7 @@ class Worker:
         except JournalFailed as error:
             _log.error("journal_failed", reason=error.message)  # they will be told again
             return
+        await self.till.take(gateway, ack)
         for one in ack.dispositions:
             if one.disposition != "billed":
                 _log.warning(
@@ -320,6 +324,7 @@ class Worker:
         while True:
             self._changed.clear()
             oversee(self._parts.engine, self._parts.journal, self.notices)
+            await self.till.look()
             self._statuses = await self._load()
             for status in self._statuses:
                 self._dialer.tell_all(LinkType.STATUS, status)
@@ -332,20 +337,13 @@ class Worker:
         return [canonical.encode(await self._status(one.id)) for one in self.models]
 
     async def _status(self, model: str) -> WorkerStatus:
-        """Of one model; what was admitted counts before the engine has seen it."""
-        engine, admitted = self._parts.engine, self._credit.running
-        try:
-            if isinstance(engine, Several) and len(self.models) > 1:
-                load, admitted = await engine.load_of(model), engine.running(model)
-            else:
-                load = await engine.load()
-        except BombyxError:
-            load = _NOTHING  # it restarts, and takes nothing
-        if self._parts.journal.trouble is not None:
-            load = _NOTHING  # what would be answered could not be billed
-        running = max(load.running, min(admitted, load.slots))
-        waiting = max(load.waiting, admitted - load.slots, 0)
-        return WorkerStatus(model=model, running=running, waiting=waiting, slots=load.slots)
+        return await load_of(
+            model,
+            self._parts.engine,
+            self._parts.journal,
+            admitted=self._credit.running,
+            is_only=len(self.models) == 1,
+        )
 
     async def _renew_offers(self) -> None:
         while True:

@@ -22,11 +22,15 @@ class Blamed(Exception):
 
 
 class Refused(Exception):
-    """Raised out of admission: `signed` is what the gateway gets."""
+    """Raised out of admission: `signed` is what the gateway gets.
 
-    def __init__(self, signed: SignedRefusal) -> None:
+    `model` is one of the worker's own, empty where the request named none of them.
+    """
+
+    def __init__(self, signed: SignedRefusal, *, model: str = "") -> None:
         super().__init__(signed.refusal.code)
         self.signed = signed
+        self.model = model
 
 
 @contextmanager

@@ -75,6 +75,7 @@ def serve_worker(  # noqa: PLR0913 - one parameter per flag
 
     from worker.gpu.groups import parse_groups, use_group  # noqa: PLC0415
     from worker.gpu.supervise import Crew, serve_groups  # noqa: PLC0415
+    from worker.last_words import last_words  # noqa: PLC0415
     from worker.lifeline import tie_to_parent  # noqa: PLC0415
     from worker.process import prepare, serve  # noqa: PLC0415
 
@@ -116,8 +117,10 @@ def serve_worker(  # noqa: PLR0913 - one parameter per flag
         return
     for group in groups:
         use_group(group)
-    prepared = prepare(settings, state_directory(state), output)
-    uvloop.run(serve(settings, prepared, output))
+    folder = state_directory(state)
+    with last_words(folder):
+        prepared = prepare(settings, folder, output)
+        uvloop.run(serve(settings, prepared, output))
 
 
 for _order in (status, pause, resume):

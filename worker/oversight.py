@@ -21,9 +21,10 @@ _log = structlog.get_logger("worker")
 
 
 def oversee(engine: Engine, journal: Journal, notices: Notices) -> None:
-    """Tell what is wrong, and take back what no longer is."""
+    """Tell what is wrong, take back what no longer is, and keep what was counted."""
     if journal.trouble is not None:
         journal.probe()
+    journal.remember_hours()
     found: dict[str, str | None] = {JOURNAL: journal.trouble, ROLLBACK: _rollback(journal)}
     if isinstance(engine, Several):
         for model, sentence in engine.troubles().items():

@@ -22,6 +22,7 @@ from worker.engine.port import Engine
 from worker.engines import build_engine
 from worker.gpu.evidence import machine_gpus, refuse_open_gpus
 from worker.gpu.status import gpu_status
+from worker.last_words import forget_last_words
 from worker.ledger.journal import Journal
 from worker.link.address import link_url
 from worker.logs import configure_logs
@@ -79,15 +80,18 @@ async def serve(settings: WorkerSettings, prepared: Prepared, output: Output) ->
         if not await _unless(stopping, residents.begin(prepared.engine)):
             _log.info("stopping", reason="told to, before the engine was ready")
             return
-        parts = Parts(residents.engine, residents.models, prepared.quoter, journal, now_ms)
+        parts = Parts(
+            residents.engine, residents.models, prepared.quoter, journal, now_ms, prepared.folder
+        )
         worker = await Worker.create(settings, parts)
         worker.start()
         try:
-            orders = Orders(worker, residents, journal)
+            orders = Orders(worker, residents, journal, settings=settings)
             async with (
                 gpu_status(prepared.folder, settings.gpus),
                 control_socket(prepared.folder, orders.obey),
             ):
+                forget_last_words(prepared.folder)
                 await _until_stopped(worker, stopping, output)
         finally:
             _log.info("stopping")
@@ -143,10 +147,16 @@ async def _until_stopped(worker: Worker, stopping: asyncio.Event, output: Output
             _say_ready(worker, output)
             await asyncio.wait({stop, lost}, return_when=asyncio.FIRST_COMPLETED)
         if not stop.done():
-            raise SetupError("no gateway wants this worker; the log above says why")
+            raise SetupError(f"no gateway wants this worker: {_why(worker)}")
     finally:
         for task in (stop, lost, linked):
             task.cancel()
+
+
+def _why(worker: Worker) -> str:
+    """Every gateway's own words."""
+    told = dict.fromkeys(one["sentence"] for one in worker.notices.document())
+    return "; ".join(told) or "the log above says why"
 
 
 def _say_ready(worker: Worker, output: Output) -> None:

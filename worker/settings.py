@@ -66,9 +66,14 @@ class WorkerSettings(RoleSettings):
     price_cached: _Price = 5_000_000
     price_completion: _Price = 60_000_000
     price_reasoning: _Price = 60_000_000
+    payout_key: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
+    """The owner's key in payout channels, of `bombyx owner init`; the same for all workers of an
+    owner. Empty: one that nobody has the secret of."""
     unsecured_credit_nano: _Price | None = None
-    """How much a gateway may owe before its requests are refused. None means no limit: while the
-    network has no payout channels nothing is ever paid, so any limit would stop the worker."""
+    """How much a gateway may owe beyond what lies in its payout channel. Unset: 0.05 GRAM once
+    `bombyx owner watch` tells the worker of the chain, and no limit before."""
+    credit_limit_nano: _Price | None = None
+    """How much a gateway may owe at most, whatever lies in its payout channel; unset: no limit."""
     platform: Literal["auto", "tdx", "sev-snp", "vtpm", "simulated"] = "auto"
     """What to attest with; `auto` looks for a TEE, and simulates where there is none."""
     tsm_path: Path = Path("/sys/kernel/config/tsm/report")

@@ -22,6 +22,7 @@ SUMMARIES = {
     "worker": "Run a worker: open sealed requests beside a model, and sign what was done.",
     "proxy": "Run the local sidecar: seal what any OpenAI SDK sends.",
     "channel": "Open, fill and close the payment channels that pay for requests.",
+    "owner": "See what your workers earn, and why they are asked or not.",
     "devnet": "Run a TON chain on this machine, with a faucet.",
     "keys": "Create and list API keys.",
     "ledger": "Prove that the gateway's ledger is what workers signed.",

@@ -13,9 +13,10 @@ from rich.text import Text
 
 from bombyx.attestation.policy import parse_policy, preset
 from bombyx.attestation.steps import Step
+from bombyx.cli import demo_channel
 from bombyx.cli.network.interrupt import stoppable
 from bombyx.cli.network.network import Network, running
-from bombyx.cli.network.plan import EngineKind, Wish
+from bombyx.cli.network.plan import ChainKind, EngineKind, Wish
 from bombyx.cli.network.proof import (
     Settled,
     await_receipt,
@@ -29,6 +30,7 @@ from bombyx.cli.network.question import PROMPT, Answered, ask
 from bombyx.cli.network.state import write_private
 from bombyx.cli.output import JsonOption, Output
 from bombyx.cli.up import (
+    ChainOption,
     EngineOption,
     EngineUrlOption,
     GatewayPortOption,
@@ -43,10 +45,11 @@ from bombyx.money.cost import Cost
 
 FOLDER = "demo"
 HARDWARE = "hardware"
+CHANNEL, PREPAID = "channel", "prepaid"
 _STYLES = {"pass": "green", "fail": "red", "unknown": "yellow"}
 
 
-def demo(
+def demo(  # noqa: PLR0913 - one parameter per flag
     *,
     state: StateOption = None,
     engine: EngineOption = EngineKind.LLAMACPP,
@@ -55,12 +58,13 @@ def demo(
     workers: WorkersOption = 2,
     port: PortOption = 8787,
     gateway_port: GatewayPortOption = 8080,
+    chain: ChainOption = ChainKind.AUTO,
     as_json: JsonOption = False,
 ) -> None:
     """Start a network, stream one sealed answer, show its proof and its price, stop."""
-    wish = Wish(engine, engine_url, workers, port, gateway_port, model_path)
+    wish = Wish(engine, engine_url, workers, port, gateway_port, model_path, chain=chain)
     teller = _Teller(Output(as_json=as_json))
-    teller.step("Starting gateway, workers and sidecar")
+    teller.step("Starting chain, gateway, workers and sidecar")
     with (
         stoppable(),
         running(network_folder(state, FOLDER), wish, say=teller.detail) as network,
@@ -93,6 +97,7 @@ class _Teller:
 
 def _tell(network: Network, teller: _Teller) -> dict[str, Any]:
     teller.detail(f"sidecar {network.sidecar}, gateway {network.gateway}")
+    paying = _open(network, teller)
     model = network.models[0]
     policy = parse_policy(tomllib.loads(network.state.policy.read_text(encoding="utf-8")))
     teller.step("Verifying every worker before anything is sealed to it")
@@ -112,11 +117,15 @@ def _tell(network: Network, teller: _Teller) -> dict[str, Any]:
     file = _save(network, settled)
     cost = recompute(settled.statement)
     _explain(teller, settled, cost, file)
+    voucher = None
+    if paying is not None:
+        voucher = demo_channel.voucher_of(paying, settled.statement, teller.detail)
     teller.step("The gateway's ledger for this request")
     entries = entries_of(network.books, settled.statement.c)
     check_books(entries, cost, whole_sum=str(network.books.ledger(limit=1)["sum_nano"]))
     teller.output.say(_ledger(entries))
     teller.detail("each request's lines, and the whole ledger, sum to 0")
+    money = {} if paying is None else _settle(paying, teller, entries)
     return {
         "tier": str(answer.summary["tier"]),
         "model": model,
@@ -127,7 +136,33 @@ def _tell(network: Network, teller: _Teller) -> dict[str, Any]:
         "receipt": settled.file["receipt"],
         "receipt_file": str(file),
         "ledger": entries,
+        "payment": PREPAID if paying is None else CHANNEL,
+        **dict.fromkeys(("channel", "voucher", "claim", "payout", "balances")),
+        **money,
+        "voucher": voucher,
     }
+
+
+def _open(network: Network, teller: _Teller) -> demo_channel.Paying | None:
+    if network.payer is not None:
+        teller.step("Opening a payment channel to the gateway")
+    return demo_channel.begin(network, teller.detail)
+
+
+def _settle(
+    paying: demo_channel.Paying, teller: _Teller, entries: Sequence[dict[str, str]]
+) -> dict[str, Any]:
+    """Claim, pay the worker, close: what became of the money."""
+    teller.step("The gateway claims on chain, with the client's voucher")
+    claimed = demo_channel.claim(paying, teller.detail)
+    teller.step("The worker's pay")
+    payout = demo_channel.payout(entries, teller.detail)
+    teller.step("Closing the channel, as both sides sign")
+    paying.network.supervisor.stop_latest()
+    ended = demo_channel.end(paying, teller.detail)
+    teller.output.say(ended.pop("table"))
+    teller.detail("all balances and fees add up to the nano")
+    return {"claim": claimed, "payout": payout, **ended}
 
 
 def _insist(teller: _Teller, listing: bytes, worker: str) -> str:

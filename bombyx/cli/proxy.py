@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from bombyx.cli.api_key import read_key
+from bombyx.cli.network.interrupt import stoppable
 from bombyx.cli.output import JsonOption, Output
 from bombyx.client.opening import open_session, resolve_policy
 from bombyx.client.secret_files import load_or_create_secret
@@ -80,7 +81,8 @@ def proxy(  # noqa: PLR0913  (one parameter per flag)
     evidence = accepted if settings.gateway_evidence else None
     path = settings.token_file or state_directory(state) / TOKEN_FILE
     keys = Keys(_token(path), settings.api_key.get_secret_value() if settings.api_key else "")
-    with session.paying(origin), loopback_sockets(settings.port) as sockets:
+    # Told to stop it also puts its books away: without this SIGTERM ends the process before that.
+    with stoppable(), session.paying(origin), loopback_sockets(settings.port) as sockets:
         output, url = Output(as_json=as_json), _url(sockets)
 
         def on_ready() -> None:

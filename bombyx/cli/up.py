@@ -107,7 +107,7 @@ def _welcome(network: Network) -> tuple[str, ...]:
     facts = (
         f"models:  {', '.join(network.models)}",
         f"gateway: {network.gateway}",
-        *([f"chain:   {network.chain['api_v2']}"] if network.chain else []),
+        *_money(network),
         f"policy:  {network.state.policy}",
         f"logs:    {network.state.folder / 'logs'}",
         "The workers are SIMULATED: no hardware protects what they see.",
@@ -118,6 +118,18 @@ def _welcome(network: Network) -> tuple[str, ...]:
         curl_snippet(network.sidecar, api_key=key, model=model),
         "\n".join(facts) + "\n",
     )
+
+
+def _money(network: Network) -> list[str]:
+    """How the sidecar pays; nothing where prepaid credit does, which was said before."""
+    if network.chain is None or network.payer is None:
+        return []
+    folder = network.payer.state.payer
+    return [
+        f"chain:   {network.chain.document['api_v2']}",
+        f"wallet:  {network.payer.address}, which opens and fills payment channels by itself",
+        f"         (`bombyx channel status --offline --state {folder}`)",
+    ]
 
 
 def _tend(network: Network) -> None:
@@ -139,6 +151,8 @@ def _show(network: Network, notes: _Notes) -> None:
             now = time.monotonic()
             if now - asked > FOLLOW_SECONDS:
                 figures.follow(network.books)
+                if network.payer is not None:
+                    figures.look(network.books)
                 asked = now
             posts = network.supervisor.posts
             live.update(dashboard(posts, figures, notes.recent, now=now))

@@ -6,6 +6,8 @@ from msgspec import UNSET, Meta, UnsetType
 
 from bombyx.canonical import Document
 from bombyx.money.batch import MAX_LEAVES, Batch
+from bombyx.money.channel.payout_documents import PayoutChannel
+from bombyx.money.channel.terms import Voucher
 from bombyx.money.receipt import Receipt
 from bombyx.units import Count, Hex16, Hex32, Hex64, Name
 
@@ -74,9 +76,13 @@ MAX_DISPOSITIONS = 256
 
 
 class Ack(Document, frozen=True):
-    """A batch of dispositions."""
+    """A batch of dispositions, none where there is only news of how they are paid (SPEC 8.2)."""
 
     dispositions: Annotated[list[Disposition], Meta(max_length=MAX_DISPOSITIONS)]
+    voucher: Voucher | UnsetType = UNSET
+    """The owner's newest: over all that was billed to all of the owner's workers."""
+    payout_channel: PayoutChannel | UnsetType = UNSET
+    """What the voucher is of, told once on a link and when it changes."""
 
 
 class Settle(Document, frozen=True):

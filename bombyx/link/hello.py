@@ -9,7 +9,9 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, UnsetType
 
 from bombyx.canonical import Document
-from bombyx.errors import BadSignature, LinkError
+from bombyx.errors import BadSignature, ClockSkew, LinkError
+from bombyx.money.channel.payout_documents import PayoutChannel
+from bombyx.money.channel.terms import Voucher
 from bombyx.signing import Kind, Signer, verify
 from bombyx.units import Count, Hex32, Hex64
 
@@ -45,6 +47,12 @@ class Identify(Document, frozen=True):
     at: Count
     signature: Hex64
     collateral: str | UnsetType = UNSET
+    payout_key: Hex32 | UnsetType = UNSET
+    """The owner's key in payout channels (SPEC 8.7); signed with the rest."""
+    voucher: Voucher | UnsetType = UNSET
+    """The highest that the worker holds of this gateway (SPEC 8.1)."""
+    payout_channel: PayoutChannel | UnsetType = UNSET
+    """What that voucher is of, for a gateway that has forgotten it."""
 
 
 class Welcome(Document, frozen=True):
@@ -90,20 +98,40 @@ def check_challenge(hello: Hello, offered: Challenge, *, dialled: str) -> None:
         raise LinkError(error.message) from None
 
 
-def worker_terms(hello: Hello, offered: Challenge, *, worker: str, at: int) -> dict[str, str | int]:
-    """What the worker's link key signs: both nonces, gateway, URL, keyset digest, unix seconds."""
+def worker_terms(
+    hello: Hello, offered: Challenge, *, worker: str, at: int, payout_key: str | UnsetType = UNSET
+) -> dict[str, str | int]:
+    """What the worker's link key signs: both nonces, gateway, URL, keyset digest, unix seconds.
+
+    The payout key stands there where one is told: nobody on the way puts another in its place.
+    """
     terms: dict[str, str | int] = {
         **_gateway_terms(offered.gateway, offered.url, hello.nonce, offered.nonce)
     }
-    return {**terms, "keyset": worker, "at": at}
+    told = {"payout_key": payout_key} if isinstance(payout_key, str) else {}
+    return {**terms, "keyset": worker, "at": at, **told}
 
 
 def check_identify(
     hello: Hello, offered: Challenge, identify: Identify, *, worker: str, link_key: bytes
 ) -> None:
     """The gateway's check of the worker's signature; raises `LinkError`."""
-    terms = worker_terms(hello, offered, worker=worker, at=identify.at)
+    terms = worker_terms(
+        hello, offered, worker=worker, at=identify.at, payout_key=identify.payout_key
+    )
     try:
         verify(Kind.LINK_WORKER, terms, bytes.fromhex(identify.signature), link_key)
     except BadSignature as error:
         raise LinkError(error.message) from None
+
+
+MAX_SKEW_S = 300
+"""As far apart as client and gateway may be (SPEC 2): beyond it each request would be refused."""
+
+
+def check_clock(identify: Identify, now: int) -> None:
+    """The worker's clock against the gateway's, `now` in unix seconds; raises `ClockSkew`."""
+    ahead = identify.at - now
+    if abs(ahead) > MAX_SKEW_S:
+        which = "ahead of" if ahead > 0 else "behind"
+        raise ClockSkew(f"the worker's clock is {abs(ahead)} s {which} the gateway's: set it right")

@@ -22,8 +22,8 @@ from gateway.database import now_ms
 from gateway.metering.rows import ISSUANCE_ACCOUNT, KeyLimits
 from gateway.models import account, api_key, ledger_entry
 
-Kind: TypeAlias = Literal["client", "worker", "gateway", "issuance", "channel", "chain"]
-NOT_CREDITED = frozenset({"issuance", "channel", "chain"})
+Kind: TypeAlias = Literal["client", "worker", "gateway", "issuance", "channel", "chain", "payout"]
+NOT_CREDITED = frozenset({"issuance", "channel", "chain", "payout"})
 """Kinds whose money comes from elsewhere."""
 Scope: TypeAlias = Literal["inference", "admin"]
 

@@ -15,6 +15,8 @@ from gateway.channels.treasury_endpoints import (
 from gateway.context import Context
 from gateway.http import AdminDep, ContextDep
 
+ChannelId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
 
 class TroubleView(BaseModel):
     """Something about the chain that a person must look at."""
@@ -61,12 +63,17 @@ async def chain(context: ContextDep, _key: AdminDep) -> ChainView:
     return _chain(context)
 
 
+@router.post("/channels/{channel}/claim", status_code=202)
+async def claim_channel(channel: ChannelId, context: ContextDep, _key: AdminDep) -> ChainView:
+    """Claim now what a channel was charged, however little that is."""
+    treasury_of(context)
+    if context.watch is not None:
+        await context.watch.claim_channel(channel)
+    return _chain(context)
+
+
 @router.post("/channels/{channel}/close", status_code=202)
-async def close_channel(
-    channel: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")],
-    context: ContextDep,
-    _key: AdminDep,
-) -> ChainView:
+async def close_channel(channel: ChannelId, context: ContextDep, _key: AdminDep) -> ChainView:
     """End a channel with a last claim; it takes no more requests, and its client gets the rest."""
     treasury_of(context)
     if context.watch is not None:

@@ -20,6 +20,7 @@ from bombyx.errors import BombyxError
 from bombyx.money.receipt import Receipt, verify_receipt
 from gateway.metering.queries import UNEVEN_CHANNELS
 from gateway.models import account, keyset, ledger_entry, receipt, usage_day
+from gateway.payouts.rows import UNEVEN_PAYOUTS
 
 MAX_NAMED = 20
 """Differences that are named one by one; the rest is counted."""
@@ -136,6 +137,8 @@ async def _sums(connection: AsyncConnection, found: Reconciled) -> None:
         found.differs(f"the balance of {name} is not the sum of its entries")
     for (name,) in await connection.exec_driver_sql(UNEVEN_CHANNELS):
         found.differs(f"the row of channel {name} is not what its claims and entries say")
+    for (name,) in await connection.exec_driver_sql(UNEVEN_PAYOUTS):
+        found.differs(f"the row of payout channel {name} is not what its entries say")
     counted = (await connection.execute(select(func.sum(usage_day.c.charge_nano)))).scalar()
     # Usage is counted from the version on that has it; what is older stands in the ledger alone.
     if int(counted or 0) > found.charged_nano:

@@ -60,7 +60,9 @@ async def watched(context: Context, connection: "Connection | None") -> AsyncIte
         return
     from gateway.channels.chain.opening import Process  # noqa: PLC0415 - see above
 
-    process = Process(context.engine, context.store, context.settings.slot)
+    process = Process(
+        context.engine, context.store, context.settings.slot, context.keys.channel.public_key
+    )
     every_s = context.settings.chain_every_s
     async with connection.watched(process, unix=unix_seconds, every_s=every_s) as parts:
         context.treasury, context.watch = parts.treasury, parts.task

@@ -12,11 +12,11 @@ from sqlalchemy import insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bombyx.errors import ChannelBooks
-from gateway.channels.rows import CHAIN_PREFIX
+from gateway.channels.rows import CHAIN_PREFIX, PAYOUT_PREFIX
 from gateway.database import now_ms
 from gateway.models import account, ledger_entry
 
-Kind: TypeAlias = Literal["deposit", "payback", "withdrawal"]
+Kind: TypeAlias = Literal["deposit", "payback", "withdrawal", "voucher", "payout"]
 MAX_ON_CHAIN = 8 * 10**18
 """Nano of one network that may be here: more than there is, and it still fits 64 bits."""
 
@@ -27,8 +27,10 @@ _ENSURE = text(
 
 
 async def ensure_account(connection: AsyncConnection, account_id: str) -> None:
-    """The ledger account of a channel or a network."""
-    kind = "chain" if account_id.startswith(CHAIN_PREFIX) else "channel"
+    """The ledger account of a channel, in or out, or of a network."""
+    kinds = {CHAIN_PREFIX: "chain", PAYOUT_PREFIX: "payout"}
+    prefix = account_id.partition(":")[0] + ":"
+    kind = kinds.get(prefix, "channel")
     at = (await connection.execute(select(now_ms(connection)))).scalar_one()
     await connection.execute(_ENSURE, {"id": account_id, "kind": kind, "at": at})
 

@@ -9,6 +9,8 @@ from bombyx.money.channel.terms import Ceiling
 
 CHANNEL_PREFIX = "channel:"
 """Ledger account of a channel: the prefix and the 64 hex digits of its address."""
+PAYOUT_PREFIX = "payout:"
+"""Ledger account of a payout channel, likewise."""
 CHAIN_PREFIX = "chain:"
 """Ledger account of a network, where deposits come from: the prefix and its global id."""
 

@@ -34,6 +34,13 @@ class Watch(Protocol):
         """What lasts; known to the process that watches, which is the one with the lowest slot."""
         ...
 
+    async def claim_channel(self, channel: str) -> None:
+        """Claim what a channel was charged, however little that is; again: nothing new.
+
+        Raises `ChannelNotFound`, `ChannelClosed`, `ChannelRolledBack`.
+        """
+        ...
+
     async def close_channel(self, channel: str) -> None:
         """End a channel with a last claim, for an administrator; again: nothing new.
 

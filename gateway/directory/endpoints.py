@@ -12,13 +12,13 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from bombyx.attestation.collateral import Collateral
 from bombyx.attestation.directory import Directory, Entry
 from bombyx.errors import ModelNotFound, NotFound
 from bombyx.link.processes import LiveProcess, ProcessList
-from bombyx.link.standing import MAX_MODELS, WorkerStanding
+from bombyx.link.standing import MAX_MODELS, Place, WorkerStanding
 from gateway.context import Context, unix_seconds
 from gateway.directory.standing import (
     asked_models,
@@ -33,6 +33,7 @@ from gateway.workers.registry import HONOUR_SECONDS, Quote
 router = APIRouter(prefix="/v1", tags=["directory"])
 
 _JSON = "application/json"
+NAME = r"^[A-Za-z0-9._:/@+-]{1,128}$"
 _WORKER = re.compile(r"[0-9a-f]{64}")
 
 
@@ -80,7 +81,7 @@ async def standing(
     worker: str,
     context: ContextDep,
     model: Annotated[
-        list[Annotated[str, Query(max_length=128)]] | None, Query(max_length=MAX_MODELS)
+        list[Annotated[str, Query(pattern=NAME)]] | None, Query(max_length=MAX_MODELS)
     ] = None,
 ) -> Response:
     """Whether a worker is asked, why not, and how its prices compare; `model` adds others."""
@@ -99,7 +100,7 @@ def standing_of(context: Context, worker: str, wanted: Sequence[str]) -> WorkerS
     models = []
     for name in asked_models(listed, wanted):
         offers = _offers(context, name, now)
-        own = UNSET
+        own: Place | UnsetType = UNSET
         if listed is not None and reason == "listed":
             own = place_of(listed, name, offers, now=now, monotonic=monotonic)
         models.append(model_standing(name, offers, own=own))

@@ -16,6 +16,7 @@ from gateway.models.metering import (
     receipt,
     usage_day,
 )
+from gateway.models.payouts import payee, payout_channel
 from gateway.models.workers import archived, collateral, decision, keyset, offer, sanction
 
 __all__ = [
@@ -39,7 +40,9 @@ __all__ = [
     "ledger_entry",
     "metadata",
     "offer",
+    "payee",
     "payer",
+    "payout_channel",
     "process",
     "receipt",
     "sanction",

@@ -44,17 +44,18 @@ account = Table(
     Column("recall", Boolean, nullable=False, server_default=false()),
     Column("created_at", Milliseconds, nullable=False),
     Column("closed_at", Milliseconds),
-    one_of("kind", "client", "worker", "gateway", "issuance", "channel", "chain"),
+    one_of("kind", "client", "worker", "gateway", "issuance", "channel", "chain", "payout"),
     CheckConstraint("posted >= 0 OR kind IN ('issuance', 'chain')", name="posted_not_negative"),
 )
 """`channel:<its account in hex>` pays what its channel pays; `chain:<global id>` is where deposits
-come from and what is paid out goes to."""
+come from and what is paid out goes to; `payout:<its account in hex>` is what vouchers of a payout
+channel name and nobody has claimed yet."""
 
 _RECALLED = text("recall")
 
 Index("ix_account_recall", account.c.id, sqlite_where=_RECALLED, postgresql_where=_RECALLED)
 
-_ONCE = text("kind IN ('credit', 'deposit', 'payback', 'withdrawal')")
+_ONCE = text("kind IN ('credit', 'deposit', 'payback', 'withdrawal', 'voucher', 'payout')")
 
 ledger_entry = Table(
     "ledger_entry",
@@ -66,7 +67,18 @@ ledger_entry = Table(
     Column("kind", Text, nullable=False),
     Column("ref", Text, nullable=False),
     Column("at", Milliseconds, nullable=False),
-    one_of("kind", "credit", "charge", "earning", "fee", "deposit", "payback", "withdrawal"),
+    one_of(
+        "kind",
+        "credit",
+        "charge",
+        "earning",
+        "fee",
+        "deposit",
+        "payback",
+        "withdrawal",
+        "voucher",
+        "payout",
+    ),
     Index(
         "uq_ledger_entry_credit",
         "txn",

@@ -81,6 +81,8 @@ class Desk:
         now: Callable[[], float],
         now_ms: Callable[[], int],
     ) -> None:
+        self.on_billed: Callable[[Listed], None] = _nobody_pays
+        """Called when a bill of a worker is in the ledger, behind its disposition."""
         self._meter = meter
         self._gateway = gateway
         self._proofs = proofs
@@ -292,6 +294,8 @@ class Desk:
                 )
             elif outcome.disposition is not None:
                 self._ack(listed, _disposition(signed, outcome))
+                if outcome.disposition is Judged.BILLED:
+                    self.on_billed(listed)
 
         self._tasks.add(settled)
         settled.add_done_callback(tell)
@@ -311,6 +315,10 @@ class Desk:
         for listed, dispositions in acks.items():
             for at in range(0, len(dispositions), MAX_DISPOSITIONS):
                 listed.link.acknowledge(dispositions[at : at + MAX_DISPOSITIONS])
+
+
+def _nobody_pays(_listed: Listed) -> None:
+    """Without a chain the ledger is all there is."""
 
 
 def _is_signed(receipt: Receipt, listed: Listed) -> bool:

@@ -19,7 +19,15 @@ from bombyx.attestation.wanted import read_documents, wanted_documents
 from bombyx.errors import BombyxError, LinkError, WorkerRefused
 from bombyx.link.documents import Goaway
 from bombyx.link.frames import LinkType
-from bombyx.link.hello import Challenge, Hello, Identify, Welcome, challenge, check_identify
+from bombyx.link.hello import (
+    Challenge,
+    Hello,
+    Identify,
+    Welcome,
+    challenge,
+    check_clock,
+    check_identify,
+)
 from bombyx.link.mux import Mux
 from bombyx.money.offer import SignedOffer, verify_offer
 from gateway.collateral.beside import is_plain
@@ -105,6 +113,8 @@ class LinkEndpoint:
         await context.archive.keep_decision(bundle)
         for quote in listed.quotes.values():
             await context.archive.keep_offer(quote.signed)
+        if context.paymaster is not None:
+            await context.paymaster.meet(listed, identify)
         welcome = Welcome(
             fee_bps=context.settings.fee_bps,
             deadline_s=context.settings.max_duration_s + context.settings.settlement_grace_s,
@@ -116,10 +126,11 @@ class LinkEndpoint:
     def _identified(
         self, hello: Hello, offered: Challenge, identify: Identify
     ) -> tuple[Keyset, bytes]:
-        """The keyset whose link key signed, and that key; raises `LinkError`."""
+        """The keyset whose link key signed, and that key; raises `LinkError`, `ClockSkew`."""
         keyset = canonical.decode(identify.keyset.encode(), Keyset)
         link_key = bytes.fromhex(keyset.link_key)
         check_identify(hello, offered, identify, worker=keyset_digest(keyset), link_key=link_key)
+        check_clock(identify, unix_seconds())
         return keyset, link_key
 
     async def _beside(self, keyset: Keyset, evidence: Evidence) -> dict[str, str]:
@@ -200,6 +211,8 @@ class LinkEndpoint:
         if replaced is not None:
             replaced.link.say_goodbye("replaced", "a newer link took this one's place", retry=False)
         _log.info("worker_linked", worker=listed.worker, models=list(listed.current))
+        if context.paymaster is not None:
+            context.paymaster.linked(listed)
         pinger = asyncio.create_task(self._ping(listed.link))
         try:
             await self._listen(listed.link)
@@ -277,6 +290,8 @@ class LinkEndpoint:
         context.sessions.forget(listed)
         listed.link.lose()
         context.desk.on_unlinked(listed)
+        if context.paymaster is not None:
+            context.paymaster.unlinked(listed)
         _log.info("worker_unlinked", worker=listed.worker)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

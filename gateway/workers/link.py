@@ -8,6 +8,8 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from msgspec import UNSET
+
 from bombyx import canonical
 from bombyx.errors import (
     BombyxError,
@@ -31,6 +33,8 @@ from bombyx.link.documents import (
 from bombyx.link.frames import LinkFrame, LinkType
 from bombyx.link.mux import Mux
 from bombyx.link.open import Open, encode_open
+from bombyx.money.channel.payout_documents import PayoutChannel
+from bombyx.money.channel.terms import Voucher
 from bombyx.money.offer import SignedOffer
 from gateway.inference.answer import Answer, Phase
 
@@ -153,6 +157,14 @@ class WorkerLink:
         """Queue dispositions; they leave with the next message."""
         if not self._lost:
             self._mux.document(LinkType.ACK, canonical.encode(Ack(dispositions=dispositions)))
+            self._wake()
+
+    def pay(self, voucher: Voucher, channel: PayoutChannel | None) -> None:
+        """Queue the owner's newest voucher behind what was acknowledged, and what it is of."""
+        if not self._lost:
+            told = UNSET if channel is None else channel
+            ack = Ack(dispositions=[], voucher=voucher, payout_channel=told)
+            self._mux.document(LinkType.ACK, canonical.encode(ack))
             self._wake()
 
     def say_goodbye(self, code: str, message: str, *, retry: bool) -> None:

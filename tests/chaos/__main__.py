@@ -3,6 +3,7 @@
 `--storm kills` kills everything, on each database, and reads the books afterwards. `--storm
 failover` leaves the gateway alone and holds what clients see of failing workers against the rules.
 `--storm limits` floods three gateway processes on PostgreSQL and counts what limits let through.
+`--storm channels` kills gateway, sidecars, workers and the chain under clients that pay by channel.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.chaos.channels import ChannelPlan, channel_storm
 from tests.chaos.failover import FailoverPlan, failover_storm
 from tests.chaos.limits import LimitsPlan, limits_storm
 from tests.chaos.storm import Plan, complaints, storm
@@ -36,12 +38,15 @@ def main() -> int:
             codes.append(_fail_over(folder / "failover", given))
         if given.storm == "limits":
             codes.append(_limit(folder / "limits", given))
+        if given.storm == "channels":
+            codes.append(_pay(folder / "channels", given))
         return max(codes)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--storm", choices=["kills", "failover", "both", "limits"], default="both")
+    storms = ["kills", "failover", "both", "limits", "channels"]
+    parser.add_argument("--storm", choices=storms, default="both")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kills", type=int, default=55, help="of the storm of kills")
     parser.add_argument("--requests", type=int, default=200, help="of the storm of kills, at least")
@@ -93,6 +98,16 @@ def _limit(folder: Path, given: argparse.Namespace) -> int:
         url, plan = server.get_uri(), LimitsPlan()
         report = asyncio.run(limits_storm(folder, plan, database_url=url, crash=crash))
     shown = {"storm": "limits", **report.document()}
+    if given.json:
+        _say(json.dumps(shown) + "\n")
+    else:
+        _say("".join(f"{name:24} {json.dumps(value)}\n" for name, value in shown.items()))
+    return 1 if report.broken else 0
+
+
+def _pay(folder: Path, given: argparse.Namespace) -> int:
+    report = asyncio.run(channel_storm(folder, ChannelPlan(seed=given.seed)))
+    shown = {"storm": "channels", "seed": given.seed, **report.document()}
     if given.json:
         _say(json.dumps(shown) + "\n")
     else:

@@ -119,7 +119,7 @@ class Network:
         image = image_measurement(version("bombyx"))
         quoter = SimulatedQuoter(self.root, image=image, clock=_now)
         journal = await Journal.open(self.folder / f"worker-{number}.db")
-        parts = Parts(engine, engine.models(), quoter, journal, now_ms)
+        parts = Parts(engine, engine.models(), quoter, journal, now_ms, settings.pop("state", None))
         given = {"gateway": (self.url,), "wallet": f"wallet{number}", "grace_seconds": 1}
         worker = await Worker.create(WorkerSettings(**{**given, **settings}), parts)
         worker.start()

@@ -346,14 +346,15 @@ async def liar(
     boot: Boot | None = None,
     generation: Generation | None = None,
     prices: Prices = PRICES,
+    ahead: int = 0,
 ) -> AsyncIterator[Liar]:
-    """A linked one; raises what the handshake raises."""
+    """A linked one, its clock so many seconds ahead; raises what the handshake raises."""
     boot = boot or Boot.fresh()
     generation = generation or await make_generation(net, boot=boot, prices=prices)
     async with dialled(net) as socket:
         mux = Mux()
         met = await Handshake(socket, mux).meet(
-            net.context.link_url, boot=boot, generation=generation, now=unix()
+            net.context.link_url, boot=boot, generation=generation, now=unix() + ahead
         )
         one = Liar(boot, generation, socket, mux, met.gateway, met.rest, prices)
         task = asyncio.create_task(one.run())

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from bombyx.link.processes import parse_processes
+from bombyx.link.standing import parse_standing
 from gateway.accounts.limits import write_limits
 from gateway.accounts.repository import Accounts
 from gateway.app import open_context
@@ -278,3 +279,12 @@ async def test_the_list_names_both_processes_and_wants_no_key(pair: Pair) -> Non
                 (0, pair.net.context.link_url),
                 (1, pair.other.link_url),
             ]
+
+
+async def test_a_process_without_the_link_knows_that_another_lists_the_worker(pair: Pair) -> None:
+    worker = pair.net.workers[0].worker.generations.current.worker
+    path = f"/v1/confidential/workers/{worker}/standing?model={MODEL}"
+    async with http() as client:
+        told = parse_standing((await client.get(pair.url + path)).content)
+    assert (told.listed, told.reason) == (True, "elsewhere")
+    assert [(one.offers, bool(one.market)) for one in told.models] == [(1, True)]

@@ -142,6 +142,15 @@ async def test_a_worker_that_cannot_sign_with_its_link_key_is_sent_away(empty: N
     assert await refused(empty, boot=Boot.fresh(), generation=generation) == "link_protocol"
 
 
+@pytest.mark.spec("10.3-g")
+async def test_a_worker_whose_clock_is_wrong_is_told_and_never_listed(empty: Network) -> None:
+    for ahead in (-400, 400):
+        assert await refused(empty, ahead=ahead) == "clock_skew"
+    assert empty.context.registry.all() == []
+    async with liar(empty, ahead=-200):
+        assert len(empty.context.registry.all()) == 1
+
+
 @contextlib.asynccontextmanager
 async def challenged(
     net: Network,

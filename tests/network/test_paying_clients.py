@@ -21,10 +21,11 @@ from bombyx.client.channel.gateway import GatewayRoutes
 from bombyx.client.channel.payer import Payer
 from bombyx.client.channel.store import ChannelStore
 from bombyx.client.channel.ton_side import WalletSide
-from bombyx.client.channel.wallet import open_payer
+from bombyx.client.channel.wallet import channel_folders, open_payer
 from bombyx.client.opening import load_identity, unix_seconds
-from bombyx.errors import SetupError
-from bombyx.money.channel.spending import Caps
+from bombyx.errors import GatewayUnreachable, SetupError
+from bombyx.money.channel.documents import ChannelView, Registration
+from bombyx.money.channel.spending import Caps, Flight
 from gateway.accounts.repository import Accounts
 from gateway.channels.chain.side import TonSide
 from tests.bombyx.client.channel.chain_fixtures import (
@@ -160,6 +161,54 @@ async def test_lost_answers_are_proven_by_the_receipts_of_the_gateway(paying: Pa
     async with paying.routes() as routes:
         assert paying.one.late(c, await routes.receipt(c))
     assert paying.one.purse.proven == await charged(paying)
+
+
+async def test_what_a_crash_left_in_flight_does_not_hold_up_an_end_that_both_sign(
+    paying: Paying,
+) -> None:
+    one = paying.one
+    await paying.sdk().chat.completions.create(**ASK)
+    await paying.net.settled()
+    flight = Flight(cost=1000, deadline=unix_seconds() + 3600, day=0)
+    await funding.saved(
+        one.change(lambda purse: dataclasses.replace(purse, inflight={bytes(32): flight}))
+    )
+    async with paying.routes() as routes:
+        ended = await ending.close_together(one, routes, paying.side, say=str, pause=0.05)
+    assert (ended.how, ended.claimed) == ("cooperative", one.purse.proven)
+    assert list(one.purse.lapsed) == [bytes(32)]
+
+
+class Interrupted(GatewayRoutes):
+    """Killed after the deposit left, before the gateway is told."""
+
+    async def register(self, registration: Registration) -> ChannelView | None:
+        raise GatewayUnreachable("killed")
+
+
+async def test_a_channel_that_the_gateway_was_not_told_of_is_named_by_its_first_request(
+    paying: Paying,
+) -> None:
+    root, before = paying.root.parent / "others", await paying.net.balance()
+    terms = dataclasses.replace(paying.terms, root=root)
+    record = paying.one.store.record
+    async with direct_client() as client:
+        routes = Interrupted(
+            client, origin=paying.net.url, authorization=f"Bearer {paying.net.api_key}"
+        )
+        with pytest.raises(GatewayUnreachable):
+            await funding.open_channel(
+                routes, paying.side, terms, identity=record.identity, payer=record.payer, say=str
+            )
+    sdk = paying.net.sealed(channel=root)
+    await asyncio.gather(*(sdk.chat.completions.create(**ASK) for _ in range(3)))
+    await paying.net.settled()
+    assert await paying.net.balance() == before
+    (folder,) = channel_folders(root)
+    async with paying.routes() as routes:
+        view = await routes.view(folder.name)
+    assert view is not None
+    assert int(view.charged_nano) > 0
 
 
 APP = """

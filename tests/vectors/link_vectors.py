@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 from msgspec import UNSET
 
 from bombyx import canonical
@@ -18,6 +19,10 @@ from bombyx.link.documents import (
 from bombyx.link.frames import MORE, LinkType, encode_link_frame
 from bombyx.link.hello import Hello, Identify, Welcome, challenge, worker_terms
 from bombyx.money.batch import leaf_hash
+from bombyx.money.channel.closing import ChannelSigner
+from bombyx.money.channel.identity import PAYOUT_CHALLENGE_S, Channel, ChannelConfig
+from bombyx.money.channel.payout_documents import nobodys_key, payout_channel_of
+from bombyx.money.channel.terms import Ceiling, Voucher, voucher_of
 from bombyx.signing import Kind
 from tests import factories
 from tests.factories import GATEWAY, NOW, hex_of, seed, worker
@@ -25,6 +30,52 @@ from tests.factories import GATEWAY, NOW, hex_of, seed, worker
 STREAM = 7
 _CUT = 20
 """Where the document that spans two frames is cut; real ones are cut at 24 KiB."""
+
+
+PAYS = ChannelSigner(seed("gateway channel key"))
+PAYEE = bytes.fromhex(hex_of("owner's wallet"))
+PAYOUT = Channel(
+    -3,
+    ChannelConfig(
+        client=bytes.fromhex(hex_of("gateway wallet")),
+        gateway=PAYEE,
+        client_key=PAYS.public_key,
+        gateway_key=nobodys_key(PAYEE),
+        challenge_period=PAYOUT_CHALLENGE_S,
+        salt=7,
+    ),
+)
+
+
+def _voucher(amount: int) -> Voucher:
+    return voucher_of(PAYOUT, Ceiling(amount, 0, PAYS.sign(PAYOUT.template, amount)))
+
+
+def paid() -> dict[str, Any]:
+    """The optional members of `identify` and `ack`, and what a worker signs then (SPEC 8, 10.3)."""
+    told, of = documents(), worker("a")
+    key = nobodys_key(PAYEE).hex()
+    terms = worker_terms(
+        told[LinkType.HELLO], told[LinkType.CHALLENGE], worker=of.id, at=NOW, payout_key=key
+    )
+    identify = msgspec.structs.replace(
+        told[LinkType.IDENTIFY],
+        signature=of.link.sign(Kind.LINK_WORKER, terms).hex(),
+        payout_key=key,
+        voucher=_voucher(60_000_000),
+        payout_channel=payout_channel_of(PAYOUT),
+    )
+    ack = Ack(
+        dispositions=[],
+        voucher=_voucher(61_000_000),
+        payout_channel=payout_channel_of(PAYOUT),
+    )
+    return {
+        "payout": {"account": PAYEE.hex(), "nobodys_key": key},
+        "worker_terms": canonical.encode(terms).decode(),
+        "identify": canonical.encode(identify).decode(),
+        "ack": canonical.encode(ack).decode(),
+    }
 
 
 def documents() -> dict[LinkType, Any]:
@@ -105,6 +156,7 @@ def frames() -> dict[str, Any]:
     ]
     return {
         "frames": listed,
+        "paid": paid(),
         "messages": [
             {
                 "says": "three frames, of a stream and of the link",

@@ -16,6 +16,8 @@ from typing import Any
 import psutil
 import pytest
 
+from bombyx.control.asking import give
+from bombyx.control.wire import SOCKET, Order
 from bombyx.errors import BombyxError, SetupError
 from bombyx.link.documents import Goaway
 from tests.worker.engine.contract import Subject, collect, request_of
@@ -23,8 +25,6 @@ from tests.worker.peer import GatewayPeer, PeerLink, unix, until
 from tests.worker.sealing import chat, open_answer, seal
 from tests.worker.test_cli import start
 from worker import engines
-from worker.control.client import give
-from worker.control.wire import SOCKET, Order
 from worker.engine.port import EngineModel
 from worker.engine.server import launcher
 from worker.engine.server.sglang import SGLANG

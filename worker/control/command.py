@@ -6,9 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from bombyx.cli.output import JsonOption, Output
+from bombyx.control.asking import give
+from bombyx.control.wire import Order
 from bombyx.settings import state_directory
-from worker.control.client import give
-from worker.control.wire import Order
 
 StateOption = Annotated[Path | None, typer.Option("--state", help="The worker's state folder.")]
 

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import structlog
 
+from bombyx.control.wire import MAX_LINE_BYTES, SOCKET, Order, Reply, address, decode_order
 from bombyx.errors import BombyxError
-from worker.control.wire import MAX_LINE_BYTES, SOCKET, Order, Reply, address, decode_order
 
 MAX_VISITORS = 8
 """At once: a page, a command line, and a few more."""

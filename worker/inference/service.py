@@ -23,6 +23,7 @@ from worker.inference.meter import Meter
 from worker.inference.outlet import StreamStopped
 from worker.inference.pump import Pump
 from worker.ledger.credit import Credit
+from worker.ledger.hours import Hours
 from worker.ledger.scribe import Matter
 from worker.link.stream import Stream
 
@@ -62,9 +63,12 @@ class Service:
             return
         except Refused as refused:
             word = refused.signed.refusal
+            self._hours(peer).refused(refused.model, word.code, at=self._clock())
             _log.info("refused", code=word.code, fault=word.fault, gateway=peer.gateway)
             stream.refuse(canonical.encode(refused.signed))
             return
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             self._changed()
             await self._run(admitted, stream, peer)
@@ -73,6 +77,8 @@ class Service:
             stream.reset(error.code)
         finally:
             self._credit.release(peer.gateway, admitted.worst)
+            busy = round((loop.time() - began) * 1000)
+            self._hours(peer).busy(admitted.header.model, busy, at=self._clock())
             self._changed()
 
     async def _run(self, admitted: Admitted, stream: Stream, peer: Peer) -> None:
@@ -99,6 +105,7 @@ class Service:
         unanswered = await pump.run(stream)
         if unanswered is not None:
             _log.warning("unanswered", id=header.id, code=unanswered)
+            self._hours(peer).refused(header.model, unanswered, at=self._clock())
             return
         tokens = meter.tokens
         _log.info(
@@ -108,6 +115,9 @@ class Service:
             completion=tokens.completion,
             ms=round((loop.time() - began) * 1000),
         )
+
+    def _hours(self, peer: Peer) -> Hours:
+        return self._desk(peer.gateway).journal.hours
 
     def _engine_request(self, admitted: Admitted, created: int) -> EngineRequest:
         header = admitted.header

@@ -1,7 +1,7 @@
 """How far the worker trusts a gateway to pay (SPEC 8.3).
 
-Earned and unpaid, plus the worst case of what runs, stays within a limit per gateway. While the
-network has no payout channels nothing ever counts as paid, so there the limit is None: none.
+Earned and unpaid, plus the worst case of what runs, stays within a limit per gateway, which is the
+till's to say: None is none.
 """
 
 from collections.abc import Callable
@@ -13,12 +13,14 @@ RETRY_AFTER_MS = 1000
 
 
 class Credit:
-    """What is in flight, per gateway and in all; `limit` in nano, `places` in requests.
+    """What is in flight, per gateway and in all; `limit` in nano per gateway, `places` in requests.
 
     `places` bounds how many requests run or wait here at once.
     """
 
-    def __init__(self, unpaid: Callable[[str], int], *, limit: int | None, places: int) -> None:
+    def __init__(
+        self, unpaid: Callable[[str], int], *, limit: Callable[[str], int | None], places: int
+    ) -> None:
         self._unpaid = unpaid
         self._limit = limit
         self._places = places
@@ -32,8 +34,8 @@ class Credit:
             raise Draining("the worker is stopping", retry_after_ms=RETRY_AFTER_MS)
         if self.running >= self._places:
             raise WorkerBusy("the worker is full", retry_after_ms=RETRY_AFTER_MS)
-        in_flight = self._in_flight.get(gateway, 0) + worst
-        if self._limit is not None and self._unpaid(gateway) + in_flight > self._limit:
+        in_flight, limit = self._in_flight.get(gateway, 0) + worst, self._limit(gateway)
+        if limit is not None and self._unpaid(gateway) + in_flight > limit:
             raise Unpaid("the gateway owes this worker more than its limit")
         self._in_flight[gateway] = in_flight
         self.running += 1

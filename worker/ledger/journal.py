@@ -18,7 +18,17 @@ from bombyx.errors import JournalFailed, SetupError
 from bombyx.link.documents import Disposition
 from bombyx.money.receipt import Receipt
 from bombyx.money.statement import statement_hash
-from worker.ledger.journal_file import Disposed, Entry, JournalFile, KeysetEntry, Operation, Probe
+from worker.ledger.hours import NOTES, Hours
+from worker.ledger.journal_file import (
+    Disposed,
+    Entry,
+    JournalFile,
+    KeysetEntry,
+    Operation,
+    Payment,
+    Probe,
+)
+from worker.ledger.payout_books import Payee, PayoutBooks
 from worker.ledger.rollback import judge
 from worker.sealing.file_key import FileSealing
 from worker.sealing.port import Sealing, SealingKey
@@ -30,6 +40,8 @@ MAX_KNOWN = 16_384
 PATIENCE_SECONDS = 20.0
 """How long a statement waits for room on the disk; less than a gateway waits for statements."""
 RETRY_SECONDS = 0.5
+HOURS_SECONDS = 30.0
+"""Between two writings of the counts of hours."""
 UNSET_PAYOUT = "unset"
 _GENERATION = "generation"
 _PAYOUT = "payout"
@@ -50,6 +62,10 @@ class Journal:
         """Final words about statements that this journal never held: of an old copy's future."""
         self.trouble: str | None = None
         """Why nothing can be written just now; until it can, nothing should be signed."""
+        self.hours = Hours()
+        """What was done by hour, for the owner."""
+        self._hours_at = float("-inf")
+        self._remembering: asyncio.Task[None] | None = None
         self._known: dict[str, None] = {}
         self._queue: list[tuple[Operation, asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
@@ -74,6 +90,7 @@ class Journal:
         try:
             await sealing.used(path)
             journal._unpaid = await journal._call(file.unpaid)
+            journal.hours = Hours.read(await journal._call(lambda: file.notes(NOTES)))
             await journal._call(file.forget_keysets)
             await journal._call(journal._look_back)
         except (sqlite3.Error, OSError) as error:
@@ -88,6 +105,9 @@ class Journal:
         """Write what is queued and close the file."""
         if self._writer is not None:
             await self._writer
+        if self._remembering is not None:
+            await self._remembering
+        await self._keep_hours()
         with contextlib.suppress(sqlite3.Error, SetupError):  # the next start will say so
             await self._call(self._count_on)
         await self._abandon()
@@ -153,11 +173,50 @@ class Journal:
                 c=statement.c,
             )
         )
+        self.hours.served(statement)
+
+    def remember_hours(self) -> None:
+        """Write the counts of hours, unless that was done lately.
+
+        A process that is killed loses what was counted since, and nothing of what it earned.
+        """
+        now = asyncio.get_running_loop().time()
+        is_writing = self._remembering is not None and not self._remembering.done()
+        if self.hours.is_changed and not is_writing and now >= self._hours_at + HOURS_SECONDS:
+            self._hours_at = now
+            self._remembering = asyncio.create_task(self._keep_hours())
+
+    async def _keep_hours(self) -> None:
+        """Where they cannot be written, that is tried again the next time."""
+        notes = self.hours.notes()
+        try:
+            await self._call(lambda: self._file.take_notes(notes))
+        except (sqlite3.Error, OSError):
+            self.hours.put_back(notes)
 
     async def dispose(self, gateway: str, dispositions: Sequence[Disposition]) -> None:
         """Take a gateway's final words about its own statements."""
         self.strangers += sum(one.statement not in self._known for one in dispositions)
         await asyncio.gather(*(self._submit(_disposed(gateway, one)) for one in dispositions))
+
+    async def pay(
+        self, gateway: str, step: Callable[[PayoutBooks], PayoutBooks], payee: Payee | None
+    ) -> PayoutBooks:
+        """Take a step of what a gateway pays; raises `JournalFailed`."""
+        payment = Payment(gateway, step, payee)
+        await self._submit(payment)
+        return payment.after
+
+    async def all_books(self, payee: Payee | None) -> dict[str, PayoutBooks]:
+        """What every gateway pays by; raises `JournalFailed`."""
+        try:
+            return await self._call(lambda: self._file.all_books(payee))
+        except (sqlite3.Error, OSError) as error:
+            raise JournalFailed(f"the worker's journal cannot be read ({error})") from None
+
+    async def billed(self, gateway: str) -> int:
+        """Nano that a gateway billed and no voucher covers."""
+        return await self._call(lambda: self._file.billed(gateway))
 
     async def undisposed(self, gateway: str) -> list[Entry]:
         """Everything to send again, with the bytes that were sent before.

@@ -8,8 +8,9 @@ Values are encrypted (`worker.sealing.cipher`); in the clear are only the names 
 by: hash of the statement, gateway and worker, all of which the gateway knows.
 """
 
+import contextlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import msgspec
 
 from bombyx.errors import SetupError
 from worker.ledger.journal_schema import damaged, open_database
+from worker.ledger.payout_books import NOTES, Payee, PayoutBooks, books_of, note_of
 from worker.sealing.cipher import Cipher, Unreadable
 from worker.sealing.port import SealingKey
 
@@ -79,7 +81,17 @@ class Probe:
     """Nothing to keep: something is written, to see whether it can be."""
 
 
-Operation = Entry | KeysetEntry | Disposed | Probe
+@dataclass(slots=True)
+class Payment:
+    """A step of the books of what a gateway pays; `after` is what came of it."""
+
+    gateway: str
+    step: Callable[[PayoutBooks], PayoutBooks]
+    payee: Payee | None
+    after: PayoutBooks = field(default_factory=PayoutBooks)
+
+
+Operation = Entry | KeysetEntry | Disposed | Payment | Probe
 
 
 class JournalFile:
@@ -109,11 +121,12 @@ class JournalFile:
                 if isinstance(operation, KeysetEntry):
                     self._keep_keyset(operation)
                     continue
-                change = (
-                    self._keep(operation)
-                    if isinstance(operation, Entry)
-                    else self._dispose(operation)
-                )
+                if isinstance(operation, Payment):
+                    change = self._pay(operation)
+                elif isinstance(operation, Entry):
+                    change = self._keep(operation)
+                else:
+                    change = self._dispose(operation)
                 changes[operation.gateway] = changes.get(operation.gateway, 0) + change
             self._db.execute("COMMIT")
         except BaseException:
@@ -144,12 +157,31 @@ class JournalFile:
         row = self._row(word.statement, word.gateway, found[0])
         if not word.is_owed or word.winner_c == row.c:
             return -row.amount
-        sum_ = self.billed(word.gateway) + row.amount
-        self._db.execute(
-            "INSERT OR REPLACE INTO billed VALUES (?,?)",
-            (word.gateway, self._cipher.seal(_of_billed(word.gateway), str(sum_).encode())),
-        )
+        self._bill(word.gateway, self.billed(word.gateway) + row.amount)
         return 0
+
+    def _bill(self, gateway: str, amount: int) -> None:
+        sealed = self._cipher.seal(_of_billed(gateway), str(amount).encode())
+        self._db.execute("INSERT OR REPLACE INTO billed VALUES (?,?)", (gateway, sealed))
+
+    def _pay(self, one: Payment) -> int:
+        """Take a step; what a voucher covers is billed no more."""
+        before = self.books(one.gateway, one.payee)
+        one.after = one.step(before)
+        self.take_note(NOTES + one.gateway, note_of(one.after))
+        change = one.after.earnings.billed - before.earnings.billed
+        if change:
+            self._bill(one.gateway, one.after.earnings.billed)
+        return change
+
+    def books(self, gateway: str, payee: Payee | None) -> PayoutBooks:
+        """How a gateway pays, with what it has billed and not paid."""
+        return books_of(self.note(NOTES + gateway), payee).billed(self.billed(gateway))
+
+    def all_books(self, payee: Payee | None) -> dict[str, PayoutBooks]:
+        """The same of every gateway that ever named a channel."""
+        names = [name.removeprefix(NOTES) for name in self.notes(NOTES)]
+        return {name: self.books(name, payee) for name in names}
 
     def receipts(self, gateway: str) -> list[Entry]:
         """What the gateway has not disposed of, oldest boot first, each in its order."""
@@ -203,6 +235,30 @@ class JournalFile:
         """Keep such a word; raises `sqlite3.Error`."""
         sealed = self._cipher.seal(f"meta/{name}", value.encode())
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?,?)", (name, sealed))
+
+    def notes(self, prefix: str) -> dict[str, str]:
+        """All notes whose names begin so; one that does not open is passed over."""
+        rows = self._db.execute("SELECT name, value FROM meta").fetchall()
+        found = {}
+        for name, sealed in rows:
+            if name.startswith(prefix):
+                with contextlib.suppress(Unreadable):
+                    found[name] = self._cipher.open(f"meta/{name}", sealed).decode()
+        return found
+
+    def take_notes(self, notes: Mapping[str, str | None]) -> None:
+        """Keep several at once, and drop those that are None; raises `sqlite3.Error`."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            for name, value in notes.items():
+                if value is None:
+                    self._db.execute("DELETE FROM meta WHERE name = ?", (name,))
+                else:
+                    self.take_note(name, value)
+            self._db.execute("COMMIT")
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
 
     def _entries(self, where: str, *given: str) -> Iterator[Entry]:
         rows = self._db.execute(f"SELECT * FROM receipt {where}", given)  # noqa: S608 - ours

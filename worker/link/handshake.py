@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -24,6 +25,7 @@ from bombyx.link.hello import (
 from bombyx.link.mux import Mux
 from bombyx.signing import Kind
 from worker.identity import Boot, Generation
+from worker.ledger.till import Shown
 
 ANSWER_SECONDS = 30.0
 """The gateway verifies our evidence between identify and welcome, and may fetch for it."""
@@ -64,6 +66,11 @@ class Met:
     rest: list[LinkFrame]
 
 
+def _nothing(_gateway: str) -> Shown:
+    """Of a worker that is paid by ledgers alone."""
+    return Shown()
+
+
 class Handshake:
     """The worker's side over one fresh WebSocket."""
 
@@ -72,13 +79,27 @@ class Handshake:
         self._mux = mux
         self._frames: list[LinkFrame] = []
 
-    async def meet(self, url: str, *, boot: Boot, generation: Generation, now: int) -> Met:
-        """Raises `LinkError` or `SentAway`; `now` in unix seconds."""
+    async def meet(
+        self,
+        url: str,
+        *,
+        boot: Boot,
+        generation: Generation,
+        now: int,
+        shown: Callable[[str], Shown] = _nothing,
+    ) -> Met:
+        """Raises `LinkError` or `SentAway`; `now` in unix seconds.
+
+        `shown` says how the gateway with this key pays.
+        """
         hello = Hello(v="bombyx-link/1", nonce=secrets.token_hex(32))
         await self._say(LinkType.HELLO, hello)
         challenge = await self._hear(LinkType.CHALLENGE, Challenge)
         check_challenge(hello, challenge, dialled=url)
-        terms = worker_terms(hello, challenge, worker=generation.worker, at=now)
+        paid = shown(challenge.gateway)
+        terms = worker_terms(
+            hello, challenge, worker=generation.worker, at=now, payout_key=paid.payout_key
+        )
         offers = generation.offers.documents()
         collateral = generation.attested.collateral
         identify = Identify(
@@ -88,6 +109,9 @@ class Handshake:
             at=now,
             signature=boot.link.sign(Kind.LINK_WORKER, terms).hex(),
             collateral=UNSET if collateral is None else canonical.encode(collateral).decode(),
+            payout_key=paid.payout_key,
+            voucher=paid.voucher,
+            payout_channel=paid.payout_channel,
         )
         await self._say(LinkType.IDENTIFY, identify)
         welcome = await self._hear(LinkType.WELCOME, Welcome)

@@ -21,6 +21,7 @@ from worker.admission import Peer
 from worker.clock import Clock
 from worker.identity import Boot, Generation
 from worker.ledger.journal import Journal
+from worker.ledger.till import Shown
 from worker.link.address import is_weaker, proxy_for
 from worker.link.connection import Connection, Serve, TakeAck, TakeSession
 from worker.link.handshake import Handshake, Met, Misled, SentAway
@@ -52,6 +53,8 @@ class Office:
     take_ack: TakeAck
     take_session: TakeSession
     linked: Callable[[Connection], None]
+    shown: Callable[[str], Shown] = lambda _gateway: Shown()
+    """How a gateway pays, for the hello."""
     tell: Callable[[str, str], None] = lambda _name, _sentence: None
     """A sentence for the owner, under a name."""
     clear: Callable[[str], None] = lambda _name: None
@@ -139,7 +142,11 @@ class Tether:
             mux = Mux()
             now = self._office.clock() // 1000
             met = await Handshake(socket, mux).meet(
-                self.url, boot=self._office.boot, generation=self.generation, now=now
+                self.url,
+                boot=self._office.boot,
+                generation=self.generation,
+                now=now,
+                shown=self._office.shown,
             )
             check_gateway(socket, met.gateway)
         except BaseException:

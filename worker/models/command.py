@@ -7,12 +7,12 @@ import typer
 from msgspec import UNSET, UnsetType, ValidationError, convert, to_builtins
 
 from bombyx.cli.output import JsonOption, Output
+from bombyx.control.asking import LOAD_SECONDS, give
+from bombyx.control.wire import Order
 from bombyx.errors import SetupError
 from bombyx.manifest import MANIFEST_FILE, Manifest, ManifestEngine, manifest_digest
 from bombyx.settings import load_settings, state_directory
-from worker.control.client import LOAD_SECONDS, give
 from worker.control.command import StateOption, lines
-from worker.control.wire import Order
 from worker.models.hub import Commit
 from worker.models.identity import model_manifest
 from worker.models.manifests import (

@@ -8,7 +8,7 @@ import httpx2
 from bombyx.errors import GatewayUnreachable, RemoteError
 
 _SECONDS = 5.0
-_OK = 200
+_OK, _ACCEPTED = 200, 202
 
 
 class Books:
@@ -49,21 +49,37 @@ class Books:
         """The latest entries of all accounts, and the sum of the whole ledger."""
         return self._get(f"/admin/v1/ledger?limit={limit}", self._admin_key)
 
+    def channels(self) -> list[dict[str, Any]]:
+        """The account's payment channels, the newest first; `RemoteError` without a chain."""
+        return [dict(one) for one in self._get("/v1/channels", self._api_key)["data"]]
+
+    def channel_key(self) -> str:
+        """The gateway's channel key, hex."""
+        accepts = self._get("/v1/channels/terms", self._api_key)["accepts"]
+        return str(accepts[0]["gateway_key"])
+
+    def wallet(self) -> str:
+        """The address of the gateway's wallet."""
+        return str(self._get("/admin/v1/chain", self._admin_key)["address"])
+
+    def claim(self, channel: str) -> None:
+        """Have the gateway claim what a channel (hex) was charged, whatever a claim costs."""
+        self._fetch(f"/admin/v1/channels/{channel}/claim", self._admin_key, "POST")
+
     def _get(self, path: str, key: str) -> dict[str, Any]:
         document = self._fetch(path, key).json()
         if not isinstance(document, dict):
             raise RemoteError(f"the gateway's answer to {path} is no object")
         return document
 
-    def _fetch(self, path: str, key: str) -> httpx2.Response:
+    def _fetch(self, path: str, key: str, method: str = "GET") -> httpx2.Response:
         try:
-            answer = self._http.get(
-                self._gateway + path, headers={"authorization": f"Bearer {key}"}
-            )
+            headers = {"authorization": f"Bearer {key}"}
+            answer = self._http.request(method, self._gateway + path, headers=headers)
         except httpx2.HTTPError as error:
             raise GatewayUnreachable(
                 f"the gateway at {self._gateway} does not answer: {type(error).__name__}"
             ) from None
-        if answer.status_code != _OK:
+        if answer.status_code not in (_OK, _ACCEPTED):
             raise RemoteError(f"the gateway answered {answer.status_code} to {path}")
         return answer

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ class Recipe:
     stop_seconds: float = 10.0
     temporary: Path | None = None
     """Its folder for temporary files, where the system's own will not do."""
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What it gets beside ours."""
 
 
 class Child:
@@ -110,8 +113,9 @@ class Child:
             self.ready = _document(line)
 
 
-def _environment(recipe: Recipe) -> dict[str, str] | None:
-    return {**os.environ, "TMPDIR": str(recipe.temporary)} if recipe.temporary else None
+def _environment(recipe: Recipe) -> dict[str, str]:
+    temporary = {"TMPDIR": str(recipe.temporary)} if recipe.temporary else {}
+    return {**os.environ, **temporary, **recipe.environment}
 
 
 def _document(line: bytes) -> dict[str, Any]:

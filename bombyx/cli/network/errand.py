@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,21 @@ def run_errand(
     seconds: float = ERRAND_SECONDS,
     temporary: Path | None = None,
     watch: Watch = lambda: None,
+    environment: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Run `bombyx ARGUMENTS --json`; its document. Raises `SetupError` with its own reason.
 
     `watch` is called while it runs.
     """
     name = " ".join(["bombyx", *arguments[:2]])
-    argv = bombyx(*arguments, "--json")
-    recipe = Recipe(name, argv, log, ready_seconds=seconds, temporary=temporary)
+    recipe = Recipe(
+        name,
+        bombyx(*arguments, "--json"),
+        log,
+        ready_seconds=seconds,
+        temporary=temporary,
+        environment=environment or {},
+    )
     child = Child(recipe)
     try:
         return _document(child, recipe, watch)

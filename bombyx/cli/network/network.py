@@ -10,9 +10,10 @@ from typing import Any
 
 from bombyx.cli import catalogue
 from bombyx.cli.network.books import Books
-from bombyx.cli.network.chain import start_chain
+from bombyx.cli.network.chain import Chain, start_chain
 from bombyx.cli.network.errand import run_errand
 from bombyx.cli.network.fetching import watched
+from bombyx.cli.network.payer import Payer, funded_payer
 from bombyx.cli.network.plan import (
     EngineKind,
     Wish,
@@ -67,8 +68,10 @@ class Network:
     models: tuple[str, ...]
     supervisor: Supervisor
     books: Books
-    chain: dict[str, Any] | None = None
-    """The devnet's ready line, where there is one."""
+    chain: Chain | None = None
+    """The devnet, where there is one."""
+    payer: Payer | None = None
+    """Whose channels pay for what the sidecar sends; without a chain prepaid credit does."""
 
     def document(self) -> dict[str, Any]:
         """What `bombyx up --json` prints."""
@@ -79,7 +82,8 @@ class Network:
             "admin_key": self.keys.admin_key,
             "models": list(self.models),
             "policy": str(self.state.policy),
-            "chain": self.chain,
+            "chain": None if self.chain is None else self.chain.document,
+            "wallet": None if self.payer is None else self.payer.address,
             "pids": self.supervisor.pids(),
         }
 
@@ -91,32 +95,47 @@ def running(folder: Path, wish: Wish, *, say: Say) -> Iterator[Network]:
     with occupy(folder) as state:
         supervisor = Supervisor(say)
         try:
-            network = _start(state, wish, supervisor, say)
-            with contextlib.closing(network.books):
-                yield network
+            with contextlib.ExitStack() as stack:
+                yield _start(state, wish, supervisor, say, stack)
         finally:
             supervisor.stop()
 
 
-def _start(state: NetworkState, wish: Wish, supervisor: Supervisor, say: Say) -> Network:
+def _start(
+    state: NetworkState,
+    wish: Wish,
+    supervisor: Supervisor,
+    say: Say,
+    stack: contextlib.ExitStack,
+) -> Network:
     keys = _prepare(state, wish, say)
     for number in range(1, wish.workers + 1):
         share_models(state, number)
     described = _describe(state, wish, say)
     write_policy(state.policy, local_policy(described))
     chain = start_chain(state, wish.chain, supervisor, say)
+    if chain is not None:
+        stack.callback(chain.close)
+    settings = None if chain is None else chain.settings
     port = _port(wish.gateway_port, "gateway", say)
-    (gateway,) = supervisor.start([gateway_recipe(state, wish, port=port)])
+    (gateway,) = supervisor.start([gateway_recipe(state, wish, port=port, chain=settings)])
     url, identity = str(gateway["url"]), str(gateway["gateway"])
-    # From here on the sidecar seals for this gateway alone.
-    write_policy(state.policy, local_policy(described, gateway=identity))
+    books = stack.enter_context(
+        contextlib.closing(Books(url, api_key=keys.api_key, admin_key=keys.admin_key))
+    )
+    payer = None if chain is None else funded_payer(state, chain, gateway=books.wallet())
+    # From here on the sidecar seals for this gateway alone, and pays nobody else.
+    paid = () if payer is None else (books.channel_key(),)
+    write_policy(state.policy, local_policy(described, gateway=identity, channel_keys=paid))
     say(f"starting {wish.workers} workers and the sidecar")
     supervisor.start(
         [worker_recipe(state, wish, number + 1, gateway=url) for number in range(wish.workers)]
     )
     port = _port(wish.port, "sidecar", say, taken=frozenset({port}))
-    (sidecar,) = supervisor.start([sidecar_recipe(state, port=port, gateway=url)])
-    books = Books(url, api_key=keys.api_key, admin_key=keys.admin_key)
+    words = None if payer is None else payer.words
+    (sidecar,) = supervisor.start(
+        [sidecar_recipe(state, port=port, gateway=url, words=words, chain=settings)]
+    )
     return Network(
         state=state,
         sidecar=str(sidecar["url"]).removesuffix("/v1"),
@@ -127,6 +146,7 @@ def _start(state: NetworkState, wish: Wish, supervisor: Supervisor, say: Say) ->
         supervisor=supervisor,
         books=books,
         chain=chain,
+        payer=payer,
     )
 
 

@@ -1,5 +1,7 @@
 """Which processes a network consists of, and their command lines."""
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -80,6 +82,25 @@ def database_flags(wish: Wish) -> tuple[str, ...]:
     return ("--database-url", wish.database_url) if wish.database_url else ()
 
 
+def chain_settings(providers: Sequence[str], network: int) -> dict[str, str]:
+    """The settings, as environment, of whoever uses this network's own devnet and no other chain.
+
+    Blocks are there at once and nobody limits our rate, so that all may look often.
+    """
+    return {
+        "BOMBYX_TON_PROVIDERS": json.dumps(list(providers)),
+        "BOMBYX_TON_API_KEYS": "[]",
+        "BOMBYX_TON_NETWORK": str(network),
+        "BOMBYX_TON_REQUESTS_PER_SECOND": "1000",
+        "BOMBYX_GATEWAY_CHAIN": "ton",
+        "BOMBYX_GATEWAY_CHAIN_EVERY_S": "1",
+    }
+
+
+NO_CHAIN = {"BOMBYX_GATEWAY_CHAIN": "none"}
+"""Whatever the settings of this machine name: a local network pays nobody outside of it."""
+
+
 def chain_recipe(state: NetworkState, *, port: int) -> Recipe:
     """The devnet: a TON chain of this network's own."""
     where = ("--host", HOST, "--port", str(port), "--state", str(state.folder))
@@ -87,7 +108,12 @@ def chain_recipe(state: NetworkState, *, port: int) -> Recipe:
 
 
 def gateway_recipe(
-    state: NetworkState, wish: Wish | None = None, *, port: int, slot: int = 0
+    state: NetworkState,
+    wish: Wish | None = None,
+    *,
+    port: int,
+    slot: int = 0,
+    chain: Mapping[str, str] | None = None,
 ) -> Recipe:
     """The gateway on loopback: the process of one slot, or the supervisor of several."""
     wish = wish or Wish()
@@ -100,6 +126,7 @@ def gateway_recipe(
             *("--processes", str(wish.processes), *database_flags(wish)),
         ),
         fresh_log(state, name),
+        environment=chain or NO_CHAIN,
     )
 
 
@@ -118,13 +145,28 @@ def worker_recipe(state: NetworkState, wish: Wish, number: int, *, gateway: str)
     )
 
 
-def sidecar_recipe(state: NetworkState, *, port: int, gateway: str) -> Recipe:
-    """The sidecar that any SDK is pointed at."""
+def sidecar_recipe(
+    state: NetworkState,
+    *,
+    port: int,
+    gateway: str,
+    words: Path | None = None,
+    chain: Mapping[str, str] | None = None,
+) -> Recipe:
+    """The sidecar that any SDK is pointed at; with a wallet's `words` it pays by channel.
+
+    Where it does not, its state is another folder: channels of an earlier start on the devnet are
+    of no use to it.
+    """
+    paying = ("--no-pay",) if words is None else ("--pay", "--mnemonic-file", str(words))
+    where = state.folder if words is None else state.payer
     return Recipe(
         SIDECAR,
         bombyx(
             *("proxy", "--gateway", gateway, "--policy", str(state.policy), "--port", str(port)),
-            *("--api-key-file", str(state.api_key), "--state", str(state.folder), "--json"),
+            *("--api-key-file", str(state.api_key), "--state", str(where), *paying),
+            *("--token-file", str(state.folder / "proxy.token"), "--json"),
         ),
         fresh_log(state, SIDECAR),
+        environment=chain or {},
     )

@@ -22,10 +22,16 @@ from bombyx.cli.network.state import write_private
 from bombyx.errors import SetupError
 
 
-def local_policy(described: Mapping[str, Any], *, gateway: str | None = None) -> Policy:
+def local_policy(
+    described: Mapping[str, Any],
+    *,
+    gateway: str | None = None,
+    channel_keys: tuple[str, ...] = (),
+) -> Policy:
     """Accepts what `bombyx worker --describe` describes.
 
-    `gateway` pins a gateway's identity key. Raises `SetupError` for another platform.
+    `gateway` pins a gateway's identity key, `channel_keys` are those to pay by channel (hex).
+    Raises `SetupError` for another platform.
     """
     if described.get("platform") != SIMULATED:
         raise SetupError("a local network runs on simulated machines; this worker says otherwise")
@@ -43,6 +49,7 @@ def local_policy(described: Mapping[str, Any], *, gateway: str | None = None) ->
             ModelRules(str(model["id"]), (str(model["weights"]),), (str(model["engine"]),))
             for model in sorted(described["models"], key=lambda model: str(model["id"]))
         ),
+        channel_keys=channel_keys,
     )
 
 

@@ -55,6 +55,11 @@ class NetworkState:
         """Receipt files that the demo wrote."""
         return self.folder / "receipts"
 
+    @property
+    def payer(self) -> Path:
+        """The sidecar's state where it pays by channel: its wallet, its channels, their books."""
+        return self.folder / "payer"
+
     def worker(self, number: int) -> Path:
         """The state of worker `number`: its journal, and a link to the models."""
         return self.folder / f"worker-{number}"

@@ -99,6 +99,10 @@ class Supervisor:
             elif post.child.ready is None and self._is_late(post):
                 post.child.send(signal.SIGKILL)
 
+    def stop_latest(self) -> None:
+        """Stop what was started last, and do without it."""
+        self._stop(self._stages.pop())
+
     def stop(self) -> None:
         """Stop everything, last started first; what does not leave in time is killed."""
         for stage in reversed(self._stages):

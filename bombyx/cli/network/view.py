@@ -15,6 +15,7 @@ from bombyx.errors import RemoteError
 
 SHOWN_RECEIPTS = 5
 SHOWN_NOTES = 3
+SHOWN_CHANNELS = 3
 _PAGE = 100
 
 
@@ -29,6 +30,17 @@ class Use:
     charge_nano: int
 
 
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A payment channel by the gateway's books; totals in nano."""
+
+    name: str
+    state: str
+    deposited: int
+    charged: int
+    claimed: int
+
+
 @dataclass(slots=True)
 class Figures:
     """What was used since we started: counts, and the last few requests."""
@@ -40,6 +52,8 @@ class Figures:
     last: deque[Use] = field(default_factory=lambda: deque(maxlen=SHOWN_RECEIPTS))
     newest: int = -1
     """The latest ledger entry that was counted."""
+    channels: list[Channel] = field(default_factory=list)
+    """The newest first."""
 
     def begin(self, books: Books) -> None:
         """Count from here on: a network that is started again has a past."""
@@ -55,6 +69,20 @@ class Figures:
                 if int(entry["id"]) > self.newest and entry["kind"] == "charge":
                     self._count(books, str(entry["txn"]))
                 self.newest = max(self.newest, int(entry["id"]))
+
+    def look(self, books: Books) -> None:
+        """How the account's payment channels stand; as before where the gateway is away."""
+        with contextlib.suppress(RemoteError):
+            self.channels = [
+                Channel(
+                    name=str(one["channel"]),
+                    state=str(one["state"]),
+                    deposited=int(one["deposited_nano"]),
+                    charged=int(one["charged_nano"]),
+                    claimed=int(one["claimed_nano"]),
+                )
+                for one in books.channels()[:SHOWN_CHANNELS]
+            ]
 
     def _count(self, books: Books, c: str) -> None:
         self.requests += 1
@@ -83,6 +111,8 @@ def dashboard(
     parts: list[Table | Text] = [_processes(posts, now), _totals(figures)]
     if figures.last:
         parts.append(_receipts(figures))
+    if figures.channels:
+        parts.append(_channels(figures))
     parts += [Text(note, style="yellow") for note in list(notes)[-SHOWN_NOTES:]]
     parts.append(Text("Ctrl-C stops everything", style="dim"))
     return Group(*parts)
@@ -110,4 +140,13 @@ def _receipts(figures: Figures) -> Table:
     for use in reversed(figures.last):
         counts = (str(use.prompt), str(use.completion), str(use.charge_nano))
         table.add_row(use.id[:12], use.model, *counts)
+    return table
+
+
+def _channels(figures: Figures) -> Table:
+    columns = ("\nchannel", "\nstate", "\ndeposited", "\ncharged", "\nclaimed")
+    table = Table(*columns, box=None, pad_edge=False)
+    for one in figures.channels:
+        amounts = (str(one.deposited), str(one.charged), str(one.claimed))
+        table.add_row(one.name[:12], one.state, *amounts)
     return table

@@ -59,6 +59,7 @@ async def _agreed(
     for attempt in range(CLOSE_TRIES):
         try:
             answer = await routes.close(one.store.name)
+            await _abandon(one, routes)
             agreed, signature = check_close_answer(one.store.channel, answer)
             check_client_terms(one.purse, agreed, now=one.now())
         except CloseInFlight:
@@ -68,6 +69,17 @@ async def _agreed(
         else:
             return agreed, signature
     raise CloseTermsRefused("requests still run: close again later, or alone with --alone")
+
+
+async def _abandon(one: Payer, routes: GatewayRoutes) -> None:
+    """Let go of what a crash left in flight: the gateway has settled all it had, and takes no more.
+
+    Else a program that was killed could not close before those deadlines. What its receipts prove
+    still counts; the terms name no more than that, so that nothing is lost here.
+    """
+    for c in one.abandoned():
+        if not one.late(c, await routes.receipt(c)):
+            one.give_up(c)
 
 
 async def close_alone(one: Payer, chain: ChainSide, *, say: Say) -> Ended:

@@ -221,7 +221,12 @@ class Payer:
     def strays(self, limit: int) -> list[bytes]:
         """Requests in flight that nobody waits for any more: a receipt frees their headroom."""
         with self._lock:
-            return self._unasked([c for c in self._purse.inflight if c not in self._running], limit)
+            return self._unasked(self.abandoned(), limit)
+
+    def abandoned(self) -> list[bytes]:
+        """All requests in flight that nobody waits for: of a process that died, or given up."""
+        with self._lock:
+            return [c for c in self._purse.inflight if c not in self._running]
 
     def lapsed(self, limit: int) -> list[bytes]:
         """Requests given up, for which a receipt may yet come."""

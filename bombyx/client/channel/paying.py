@@ -30,6 +30,7 @@ from bombyx.errors import (
     DepositTooLow,
     InflightCap,
     NotCanonical,
+    PaymentRequired,
     TermsRefused,
     UnprovenCharges,
 )
@@ -104,7 +105,8 @@ def post_paid(
 def _posted(payer: Payer, post: Post) -> Generator[Effect, Reply, Head]:
     amount, voucher = payer.voucher()
     head = yield from post(((HEADER, voucher),) if voucher else ())
-    if head.status != PAYMENT_REQUIRED:
+    if head.status == _OK:
+        # Other answers may come from before the gateway looked at the voucher.
         payer.taken(amount)
     return head
 
@@ -143,6 +145,10 @@ def _spend(
 def _answer_refusal(
     payer: Payer, request: ClearRequest, sealed: Sealed, terms: PaymentTerms
 ) -> Generator[Effect, Reply, None]:
+    if terms.error == PaymentRequired.code:
+        # It was never told of this channel, as when we were killed right after the deposit.
+        yield from _introduce(payer, request, sealed)
+        return
     try:
         saving = payer.refused(sealed, terms)
     except UnprovenCharges:
@@ -150,10 +156,18 @@ def _answer_refusal(
         saving = payer.refused_after_receipts(sealed, terms)
     except DepositTooLow:
         # It may only have looked too early; to name the channel again makes it look again.
-        if not (yield from _register(payer, request)):
-            raise payer.unfunded(sealed.request.c) from None
-        saving = payer.mark_corrected(sealed.request.c)
+        yield from _introduce(payer, request, sealed)
+        return
     yield from _until(saving)
+
+
+def _introduce(
+    payer: Payer, request: ClearRequest, sealed: Sealed
+) -> Generator[Effect, Reply, None]:
+    """Tell the gateway of the channel, which signs nothing that it could claim by."""
+    if not (yield from _register(payer, request)):
+        raise payer.unfunded(sealed.request.c)
+    yield from _until(payer.mark_corrected(sealed.request.c))
 
 
 def _until(saving: Saving | None) -> Generator[Effect, Reply, None]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bombyx.errors import ChannelRolledBack, CloseInFlight, CloseNotAsked
+from bombyx.errors import ChannelClosed, ChannelRolledBack, CloseInFlight, CloseNotAsked
 from bombyx.money.channel.closing import claim_due
 from gateway.channels.chain.outbox import SqlOutbox
 from gateway.channels.chain.troubles import Troubles
@@ -81,6 +81,18 @@ class Claims:
         )
         await self._outbox.put(order_id, claim)
         return True
+
+    async def claim_now(self, stored: StoredChannel) -> bool:
+        """Order a claim of what was charged, whatever it costs; whether there was one to make.
+
+        Raises `ChannelClosed`, `ChannelRolledBack`.
+        """
+        row = stored.row
+        if row.closed:
+            raise ChannelClosed("this channel is closed: what it was charged is claimed")
+        if row.halted:
+            raise ChannelRolledBack("this channel waits for its operator")
+        return row.charged > row.claimed and await self._order(Due(stored, row.charged))
 
     async def close(self, stored: StoredChannel) -> Order:
         """End a channel at once with a last claim, whose rest goes back to its client (SPEC 9.3).

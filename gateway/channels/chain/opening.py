@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from gateway.channels.chain.troubles import Troubles
 from gateway.channels.chain.watcher import Watcher
 from gateway.channels.chain.withdrawals import Withdrawals
 from gateway.metering.port import Processes
+from gateway.payouts.keeper import Keeper
+from gateway.payouts.repository import Payouts
 from ton.chain.opening import open_chain
 from ton.chain.port import ChainClient
 from ton.settings import TonSettings
@@ -36,6 +39,8 @@ class Process:
     engine: AsyncEngine
     store: Processes
     slot: int
+    channel_key: bytes = b""
+    """Our key in channels; without it no owner of workers is paid by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +74,29 @@ class Connection:
             deposits=Deposits(engine, chain, outbox, wallet=address),
             outbox=outbox,
             wallet=Wallet(chain, self._key, outbox, on_stranger=refuse_strangers),
+            keeper=self._keeper(process, outbox, troubles, unix=unix),
             told=troubles,
             every_s=every_s,
         )
         treasury = Withdrawals(engine, outbox, network=chain.network, wallet=address)
         return ChainParts(task, treasury, troubles)
+
+    def _keeper(
+        self, process: Process, outbox: SqlOutbox, troubles: Troubles, *, unix: Callable[[], int]
+    ) -> Keeper | None:
+        if not process.channel_key:
+            return None
+        return Keeper(
+            payouts=Payouts(process.engine, network=self._chain.network),
+            chain=self._chain,
+            outbox=outbox,
+            troubles=troubles,
+            engine=process.engine,
+            account=self.side.account,
+            key=process.channel_key,
+            unix=unix,
+            salt=lambda: secrets.randbits(64),
+        )
 
     @contextlib.asynccontextmanager
     async def watched(

@@ -20,6 +20,7 @@ from gateway.channels.chain.watcher import Watched, Watcher
 from gateway.channels.chain.withdrawals import PREFIX
 from gateway.channels.treasury import Trouble
 from gateway.metering.port import Processes
+from gateway.payouts.keeper import Keeper
 from ton.chain.port import Happened
 from ton.wallet.errors import WalletForeign
 from ton.wallet.wallet import Wallet
@@ -51,6 +52,7 @@ class ChainTask:
     wallet: Wallet
     told: Troubles
     every_s: float = 5.0
+    keeper: Keeper | None = None
 
     async def run(self) -> None:
         """Rounds for as long as the process lives."""
@@ -64,6 +66,10 @@ class ChainTask:
     def troubles(self) -> list[Trouble]:
         """See `Watch.troubles`."""
         return self.told.all()
+
+    async def claim_channel(self, channel: str) -> None:
+        """See `Watch.claim_channel`."""
+        await self.claims.claim_now(await self.watcher.channels.row(channel))
 
     async def close_channel(self, channel: str) -> None:
         """See `Watch.close_channel`."""
@@ -81,6 +87,8 @@ class ChainTask:
             return False
         await self._part("watch", self._watch_and_claim)
         await self._part("deposits", self.deposits.round)
+        if self.keeper is not None:
+            await self._part("payouts", self.keeper.round)
         await self._part(OWN, self._send)
         return True
 

@@ -4,12 +4,15 @@ import json
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bombyx.attestation.steps import SIMULATED_UNKNOWN, StepName
 from bombyx.cli import output
 from bombyx.cli.main import main
+from bombyx.cli.network import chain
+from bombyx.cli.network.accounts import Snapshot, fees_between
 from bombyx.cli.network.proof import check_books
 from bombyx.errors import BombyxError
 from bombyx.money.cost import with_fee
@@ -31,16 +34,70 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(output, "_stdout", output._Stdout())
 
 
-def test_the_demo_proves_what_it_shows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    flags = ("--engine", "scripted", "--state", str(tmp_path), "--workers", "1", *ports())
+KEYS = [
+    "tier", "model", "answer", "verification", "hardware", "usage", "receipt", "receipt_file",
+    "ledger", "payment", "channel", "voucher", "claim", "payout", "balances",
+]  # fmt: skip
+Shown = tuple[dict[str, Any], str]
+
+
+def demo(state: Path, capsys: pytest.CaptureFixture[str], *flags: str) -> Shown:
+    """What a demo printed, as a document and for people."""
+    output._stdout.answered = False
+    flags = ("--engine", "scripted", "--state", str(state), "--workers", "1", *ports(), *flags)
     assert main(["demo", *flags, "--json"]) == 0
     out, told = capsys.readouterr()
     assert out.count("\n") == 1
     document = json.loads(out)
-    assert list(document) == [
-        "tier", "model", "answer", "verification", "hardware", "usage", "receipt", "receipt_file",
-        "ledger",
-    ]  # fmt: skip
+    assert list(document) == KEYS
+    return document, told
+
+
+def test_the_demo_proves_what_it_shows_and_pays_by_channel(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document, told = demo(tmp_path, capsys, "--chain", "devnet")
+    check_story(document, told)
+    check_money(document)
+    assert "all balances and fees add up to the nano" in told
+
+
+def check_money(document: dict[str, Any]) -> None:
+    charge = int(document["receipt"]["statement"]["charge_nano"])
+    channel, claim, balances = document["channel"], document["claim"], document["balances"]
+    assert document["payment"] == "channel"
+    assert (channel["state"], channel["claimed_nano"]) == ("closed", str(charge))
+    assert int(channel["deposited_nano"]) == charge + int(channel["refunded_nano"])
+    assert int(document["voucher"]["amount_nano"]) >= charge
+    assert (claim["exit_code"], claim["amount_nano"]) == (0, str(charge))
+    assert 0 < claim["gas_used"] <= 5_500
+    assert len(claim["tx"]) == 64
+    assert document["payout"]["amount_nano"] == document["receipt"]["statement"]["amount_nano"]
+    kept = int(balances["after"]["channel"])
+    fees = {name: int(amount) for name, amount in balances["fees"].items()}
+    before, after = (
+        {name: int(amount) for name, amount in balances[when].items()}
+        for when in ("before", "after")
+    )
+    assert before["client"] - after["client"] == charge + kept + fees["client"]
+    assert after["gateway"] - before["gateway"] == charge - fees["gateway"]
+    assert fees["client"] + fees["gateway"] == fees["total"] > 0
+    assert document["ledger"][0]["account"] == f"channel:{channel['address'].removeprefix('0:')}"
+
+
+def test_where_no_tvm_is_the_demo_pays_from_credit_and_says_how_to_get_channels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chain, "_TVM", "contracts/node_modules/@ton/none")
+    document, told = demo(tmp_path, capsys)
+    check_story(document, told)
+    assert document["payment"] == "prepaid"
+    money = ("channel", "voucher", "claim", "payout", "balances")
+    assert [document[name] for name in money] == [None] * len(money)
+    assert told.count(chain.NO_TVM) == 1
+
+
+def check_story(document: dict[str, Any], told: str) -> None:
     assert (document["tier"], document["model"]) == ("sealed", "scripted")
     assert document["answer"]
     results = {step["name"]: step["result"] for step in document["verification"]}
@@ -87,3 +144,28 @@ def test_books_must_balance_and_the_debit_is_the_price(
             check_books(entries, cost, whole_sum=whole)
     else:
         check_books(entries, cost, whole_sum=whole)
+
+
+def at(client: int, gateway: int, channel: int, *, fees: int) -> Snapshot:
+    return Snapshot({"client": client, "gateway": gateway, "channel": channel}, fees)
+
+
+@pytest.mark.parametrize(
+    ("after", "is_right"),
+    [
+        (at(80, 15, 10, fees=5), True),
+        (at(80, 15, 10, fees=4), False),
+        (at(81, 15, 10, fees=5), False),
+        (at(79, 16, 10, fees=5), True),
+        (at(65, 30, 10, fees=5), False),
+    ],
+)
+def test_a_nano_that_appears_or_is_gone_fails_the_demo(after: Snapshot, *, is_right: bool) -> None:
+    before = at(100, 10, 0, fees=0)
+    if is_right:
+        fees = fees_between(before, after, paid=7)
+        assert fees.total == 5
+        assert fees.gateway == 17 - after.accounts["gateway"]
+    else:
+        with pytest.raises(BombyxError):
+            fees_between(before, after, paid=7)

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import psutil
@@ -43,7 +44,8 @@ def test_a_network_starts_answers_and_stops_and_starts_again_as_the_same(
 ) -> None:
     with up(tmp_path, *ports) as (process, first):
         assert set(first) == {
-            "sidecar", "gateway", "api_key", "admin_key", "models", "policy", "chain", "pids",
+            "sidecar", "gateway", "api_key", "admin_key", "models", "policy", "chain", "wallet",
+            "pids",
         }  # fmt: skip
         assert first["models"] == ["scripted"]
         assert set(first["pids"]) - {"chain"} == {"gateway", "worker-1", "worker-2", "sidecar"}
@@ -52,14 +54,47 @@ def test_a_network_starts_answers_and_stops_and_starts_again_as_the_same(
         answer = ask(first)
         assert answer.json()["choices"][0]["message"]["content"] == "silk"
         assert answer.json()["usage"]["bombyx"]["verified"] is True
+        channel = paying_channel(first)
         everybody = family(process.pid)
         assert stop(process, signal.SIGINT) == 0
         assert left(everybody, seconds=1) == []
     for name in ("api-key", "admin-key"):
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
-    with up(tmp_path, *ports, "--workers", "1", "--chain", "none") as (process, second):
+    with up(tmp_path, *ports, "--workers", "1") as (process, second):
         assert (second["api_key"], second["admin_key"]) == (first["api_key"], first["admin_key"])
-        assert second["chain"] is None
+        assert second["wallet"] == first["wallet"]
+        assert ask(second).status_code == 200
+        again = paying_channel(second)
+        assert again["channel"] == channel["channel"]
+        assert int(again["charged_nano"]) == 2 * int(channel["charged_nano"])
+        assert stop(process, signal.SIGTERM) == 0
+
+
+def paying_channel(document: dict[str, Any]) -> dict[str, Any]:
+    """The one channel, once all calls are settled."""
+    for _ in range(100):
+        told = httpx2.get(
+            f"{document['gateway']}/v1/channels",
+            headers={"authorization": f"Bearer {document['api_key']}"},
+            trust_env=False,
+        )
+        (channel,) = told.json()["data"]
+        if channel["reserved_nano"] == "0" and channel["charged_nano"] != "0":
+            break
+        time.sleep(0.1)
+    assert (channel["state"], channel["deposited_nano"]) == ("open", "200000000")
+    found: dict[str, Any] = channel
+    return found
+
+
+def test_without_a_chain_credit_pays_also_where_there_was_one(
+    tmp_path: Path, ports: tuple[str, ...]
+) -> None:
+    with up(tmp_path, *ports, "--workers", "1", "--chain", "devnet") as (process, first):
+        assert ask(first).status_code == 200
+        assert stop(process, signal.SIGTERM) == 0
+    with up(tmp_path, *ports, "--workers", "1", "--chain", "none") as (process, second):
+        assert (second["chain"], second["wallet"]) == (None, None)
         assert set(second["pids"]) == {"gateway", "worker-1", "sidecar"}
         assert ask(second).status_code == 200
         assert stop(process, signal.SIGTERM) == 0

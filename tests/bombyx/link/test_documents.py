@@ -15,8 +15,10 @@ from bombyx.link.documents import (
     SignedRefusal,
     WorkerStatus,
 )
+from bombyx.money.channel.payout_documents import payout_channel_of
 from bombyx.signing import Kind, verify
 from tests import factories
+from tests.bombyx.money.channel import parties
 from tests.factories import GATEWAY, NOW, hex_of, worker
 
 LOST = Lost(gateway=GATEWAY.public_hex, c=hex_of("c"), at=NOW * 1000)
@@ -42,6 +44,11 @@ LOST = Lost(gateway=GATEWAY.public_hex, c=hex_of("c"), at=NOW * 1000)
                 ),
             ]
         ),
+        Ack(
+            dispositions=[],
+            voucher=parties.document(5),
+            payout_channel=payout_channel_of(parties.CHANNEL),
+        ),
         WorkerStatus(model="m", running=1, waiting=2, slots=3),
         SessionStart(session=hex_of("s", 16), key_id=hex_of("k", 16), wrapped="ab"),
         Goaway(code="draining", message="later", retry=True),
@@ -50,6 +57,12 @@ LOST = Lost(gateway=GATEWAY.public_hex, c=hex_of("c"), at=NOW * 1000)
 )
 def test_each_document_reads_back(document: Document) -> None:
     assert canonical.decode(canonical.encode(document), type(document)) == document
+
+
+def test_an_ack_without_news_of_payment_is_what_it_always_was() -> None:
+    ack = Ack(dispositions=[Disposition(statement=hex_of("s"), disposition="billed")])
+    assert b"voucher" not in canonical.encode(ack)
+    assert b"payout" not in canonical.encode(ack)
 
 
 @pytest.mark.parametrize("field", ["worker", "gateway", "code", "fault", "at", "c", "h"])

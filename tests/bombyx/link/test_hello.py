@@ -4,16 +4,18 @@ import msgspec
 import pytest
 
 from bombyx import canonical
-from bombyx.errors import LinkError, NotCanonical
+from bombyx.errors import ClockSkew, LinkError, NotCanonical
 from bombyx.link.hello import (
     Challenge,
     Hello,
     Identify,
     challenge,
     check_challenge,
+    check_clock,
     check_identify,
     worker_terms,
 )
+from bombyx.money.channel.payout_documents import nobodys_key
 from bombyx.signing import Kind
 from tests.factories import GATEWAY, NOW, hex_of, worker
 
@@ -92,6 +94,22 @@ def test_a_worker_that_signed_anything_else_is_refused() -> None:
             check(identify(), **changes)
 
 
+@pytest.mark.spec("8.7-a")
+def test_the_payout_key_is_signed_where_it_is_told() -> None:
+    key = nobodys_key(bytes(32)).hex()
+    terms = worker_terms(HELLO, CHALLENGE, worker=worker().id, at=NOW, payout_key=key)
+    assert terms["payout_key"] == key
+    signature = worker().link.sign(Kind.LINK_WORKER, terms).hex()
+    told = msgspec.structs.replace(identify(), signature=signature, payout_key=key)
+    check(told)
+    assert canonical.decode(canonical.encode(told), Identify) == told
+    for other in (hex_of("a middleman's"), msgspec.UNSET):
+        with pytest.raises(LinkError, match="does not verify"):
+            check(msgspec.structs.replace(told, payout_key=other))
+    with pytest.raises(LinkError, match="does not verify"):
+        check(msgspec.structs.replace(identify(), payout_key=key))
+
+
 BAD_URLS = ["https://a", "wss://", "wss://a b", "ws://é", "wss://" + "a" * 512]
 
 
@@ -100,3 +118,13 @@ def test_a_link_url_is_a_websocket_url(url: str) -> None:
     raw = canonical.encode(msgspec.structs.replace(CHALLENGE, url=url))
     with pytest.raises(NotCanonical):
         canonical.decode(raw, Challenge)
+
+
+@pytest.mark.spec("10.3-g")
+def test_clocks_may_be_five_minutes_apart() -> None:
+    for at in (NOW - 300, NOW, NOW + 300):
+        check_clock(identify(at), NOW)
+    with pytest.raises(ClockSkew, match="301 s ahead of the gateway's"):
+        check_clock(identify(NOW + 301), NOW)
+    with pytest.raises(ClockSkew, match="400 s behind the gateway's"):
+        check_clock(identify(NOW - 400), NOW)

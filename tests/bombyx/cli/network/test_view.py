@@ -63,6 +63,12 @@ def receipt(name: str) -> dict[str, Any]:
     return {"id": name, "state": "settled", "receipt": {"statement": statement}}
 
 
+def channel(name: str) -> dict[str, Any]:
+    amounts = {"deposited": "200000000", "charged": "1281", "claimed": "1000"}
+    told = {f"{what}_nano": amount for what, amount in amounts.items()}
+    return {"channel": name, "state": "open", **told}
+
+
 def test_only_what_was_charged_since_the_start_is_counted(books: Books) -> None:
     Gateway.answers = {"/admin/v1/ledger": {"entries": [entry(3, "charge")]}}
     figures = Figures()
@@ -117,9 +123,11 @@ def test_the_view_shows_processes_use_receipts_and_what_happened(
     Gateway.answers = {
         "/admin/v1/ledger": {"entries": [entry(1, "charge")]},
         "/v1/receipts": receipt("0123456789abcdef"),
+        "/v1/channels": {"data": [channel("fedcba9876543210")]},
     }
     figures = Figures()
     figures.follow(books)
+    figures.look(books)
     supervisor = Supervisor(print)
     try:
         supervisor.start([recipe(tmp_path, "gateway", READY + STAY)])
@@ -132,6 +140,11 @@ def test_the_view_shows_processes_use_receipts_and_what_happened(
     shown = out.getvalue()
     for text in ("gateway", "running", "12 s", "0123456789ab", "7 tokens in", "worker-1 ended"):
         assert text in shown
+    for text in ("fedcba987654", "open", "200000000", "1281", "1000"):
+        assert text in shown
+    Gateway.answers = {}
+    figures.look(books)
+    assert [one.charged for one in figures.channels] == [1281]
 
 
 def test_snippets_name_where_and_what() -> None:

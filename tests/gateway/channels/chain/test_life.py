@@ -150,6 +150,23 @@ async def test_the_gateway_ends_a_channel_with_what_was_charged(gate: Gate) -> N
         await end(gate.id)
 
 
+async def test_a_person_may_have_the_gateway_claim_however_little_there_is(gate: Gate) -> None:
+    await gate.begin()
+    now = gate.parts.task.claim_channel
+    await now(gate.id)
+    await gate.rounds()
+    assert (await gate.row()).row.claimed == 0
+    await gate.charge(1)
+    await now(gate.id)
+    await now(gate.id)
+    await gate.rounds(3)
+    assert (await gate.row()).row.claimed == 1
+    assert (await gate.parties.look()).claimed == 1
+    await gate.channels.rolled_back(gate.id, 2)
+    with pytest.raises(ChannelRolledBack):
+        await now(gate.id)
+
+
 async def test_a_channel_without_a_voucher_is_its_client_s_to_close(gate: Gate) -> None:
     await gate.begin()
     stored = await gate.row()

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
+from bombyx.control.wire import SOCKET, Order, Reply, address
 from bombyx.errors import SetupError
-from worker.control.wire import SOCKET, Order, Reply, address
 
 QUICK_SECONDS = 10.0
 LOAD_SECONDS = 3600.0

@@ -1,4 +1,4 @@
-"""What goes over the control socket: one line of JSON each way, and where the socket is.
+"""What goes over a worker's control socket: one line of JSON each way, and where the socket is.
 
 Whoever may open the socket is the owner: its mode is 0600, in a folder of mode 0700. What it takes
 stops and starts serving; nothing that a worker attests, signs or decrypts can be asked for here.
@@ -16,6 +16,7 @@ from bombyx.errors import SetupError
 
 SOCKET = "worker.sock"
 MAX_LINE_BYTES = 64 * 1024
+_DESCRIPTORS = Path("/proc/self/fd")
 _LONGEST_PATH = 100
 """Unix socket addresses have 108 bytes; folders of tests and containers may be deeper."""
 
@@ -38,12 +39,12 @@ class Reply(msgspec.Struct, omit_defaults=True):
 def address(folder: Path) -> Iterator[str]:
     """A path of the socket that is short enough, as long as the block lasts."""
     path = folder / SOCKET
-    if len(os.fsencode(path)) <= _LONGEST_PATH or not Path("/proc/self/fd").is_dir():
+    if len(os.fsencode(path)) <= _LONGEST_PATH or not _DESCRIPTORS.is_dir():
         yield str(path)
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        yield f"/proc/self/fd/{descriptor}/{SOCKET}"
+        yield f"{_DESCRIPTORS}/{descriptor}/{SOCKET}"
     finally:
         os.close(descriptor)
 

@@ -1,0 +1,1 @@
+"""Paying the owners of workers by channel: the other side of `gateway.channels` (SPEC 8)."""

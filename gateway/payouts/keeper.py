@@ -1,0 +1,165 @@
+"""Deposits for owners: their channels are opened, filled and watched on the chain (SPEC 8.4).
+
+Runs where the chain's loop runs, and sends by the gateway's one wallet: what was ordered is kept in
+the transaction that puts the order into the outbox, so that nothing is deposited twice.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bombyx.errors import BombyxError
+from bombyx.money.channel.addresses import account_of
+from bombyx.money.channel.identity import PAYOUT_CHALLENGE_S, Channel, ChannelConfig
+from bombyx.money.channel.payout import UNSECURED_CREDIT, deposit_wanted
+from bombyx.money.voucher import is_strong_key
+from gateway.channels.chain.claims import query_id_of
+from gateway.channels.chain.outbox import SqlOutbox
+from gateway.channels.chain.troubles import Troubles
+from gateway.channels.ledger import writing
+from gateway.payouts.pace import in_flight, per_minute
+from gateway.payouts.repository import Payouts
+from gateway.payouts.rows import StoredPayout
+from ton.chain.port import ChainClient
+from ton.channels import orders
+from ton.channels.seen import Seen, look
+from ton.codec.cells import raw
+from ton.wallet.outbox import State
+
+PREFIX: Final = "payout:"
+LEAST: Final = UNSECURED_CREDIT
+"""Nano of one deposit: its postage is then no more than some thousandths of it."""
+AT_ONCE: Final = 8
+"""Channels that are looked at together; providers set the pace."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Keeper:
+    """Of one wallet on one network: `account` is the wallet's, `key` our key in channels."""
+
+    payouts: Payouts
+    chain: ChainClient
+    outbox: SqlOutbox
+    troubles: Troubles
+    engine: AsyncEngine
+    account: bytes
+    key: bytes
+    unix: Callable[[], int]
+    salt: Callable[[], int]
+    """Draws 64 bits for each new channel."""
+
+    async def round(self) -> None:
+        """Look at every channel, then order the deposits that are wanted."""
+        for stored in await self._watch():
+            if stored.live:
+                await self._fill(stored)
+        for owner in await self.payouts.waiting():
+            await self._begin(owner)
+        await self.outbox.again(PREFIX)
+
+    # --- Watching ---
+
+    async def _watch(self) -> list[StoredPayout]:
+        known: list[StoredPayout] = []
+        while page := await self.payouts.alive(after=known[-1].id if known else ""):
+            known += page
+        watched: list[StoredPayout] = []
+        for at in range(0, len(known), AT_ONCE):
+            seen = await asyncio.gather(*map(self._look, known[at : at + AT_ONCE]))
+            watched += [one for one in seen if one is not None]
+        return watched
+
+    async def _look(self, stored: StoredPayout) -> StoredPayout | None:
+        try:
+            seen = await look(self.chain, stored.channel)
+            after = stored if seen is None else await self._take(stored, seen)
+        except BombyxError as error:
+            # One channel's trouble, or its provider's, is not the others'.
+            self.troubles.tell(error.code, stored.id, error.message)
+            return None
+        for word in ("chain_unreachable", "chain_disagrees"):
+            self.troubles.over(word, stored.id)
+        return after
+
+    async def _take(self, stored: StoredPayout, seen: Seen) -> StoredPayout:
+        """Write what is new, money first."""
+        after = stored
+        if seen.deposited > stored.deposited:
+            after = await self.payouts.fund(stored.id, seen.deposited)
+        if seen.claimed > stored.vouched:
+            reason = "the chain has paid more than these books vouched for: they are an old copy"
+            self.troubles.tell("payout_forgotten", stored.id, reason)
+        if seen.claimed > stored.claimed:
+            after = await self.payouts.claimed(stored.id, seen.claimed)
+        if seen.close_at and seen.close_at != stored.close_at:
+            after = await self.payouts.close_started(stored.id, seen.close_at)
+            _log.warning("payout_closing", channel=stored.id, close_at=seen.close_at)
+        if seen.closed:
+            after = await self.payouts.closed(stored.id)
+            _log.info("payout_closed", channel=stored.id, claimed_nano=str(seen.claimed))
+        return after
+
+    # --- Depositing ---
+
+    async def _fill(self, stored: StoredPayout) -> None:
+        """Top up once half of what should be ahead of the bills is used."""
+        newest = await self.outbox.newest_to(raw(orders.address_of(stored.channel)))
+        if newest is not None and newest.state is State.BOUNCED:
+            if stored.ordered > stored.deposited:
+                await self.payouts.not_ordered(stored)
+                return
+        elif stored.ordered > stored.deposited:
+            return  # on its way
+        owed = stored.owed(
+            await self.payouts.unpaid(stored.owner),
+            in_flight=await in_flight(self.engine, stored.owner),
+        )
+        pace = await per_minute(self.engine, stored.owner)
+        wanted = deposit_wanted(owed, per_minute=pace)
+        if 2 * (stored.ordered - owed.billed) >= wanted - owed.billed:
+            return
+        amount = max(wanted - stored.ordered, LEAST)
+        order_id = f"{PREFIX}{stored.id}:{stored.ordered + amount}:{self.unix()}"
+        # The first one deploys it, however often that takes.
+        build = orders.top_up if stored.deposited else orders.open_message
+        message = build(stored.channel, amount, query_id=query_id_of(order_id))
+        async with writing(self.engine) as connection:
+            total = stored.ordered + amount
+            if await self.payouts.order_in(connection, stored, ordered=total):
+                await self.outbox.put_in(connection, order_id, message)
+                _log.info("payout_top_up", channel=stored.id, amount_nano=str(amount))
+
+    async def _begin(self, owner: str) -> None:
+        """A channel for an owner who is owed enough, where there is an address and a key."""
+        payee, key = account_of(owner), await self.payouts.key_of(owner)
+        if payee is None or key is None or not is_strong_key(key):
+            return
+        channel = self._channel(payee, key)
+        owed = StoredPayout(owner, channel).owed(
+            await self.payouts.unpaid(owner), in_flight=await in_flight(self.engine, owner)
+        )
+        pace = await per_minute(self.engine, owner)
+        amount = max(deposit_wanted(owed, per_minute=pace), LEAST)
+        order_id = f"{PREFIX}{channel.account.hex()}:{amount}:{self.unix()}"
+        message = orders.open_message(channel, amount, query_id=query_id_of(order_id))
+        async with writing(self.engine) as connection:
+            if await self.payouts.begin_in(connection, owner, channel, ordered=amount):
+                await self.outbox.put_in(connection, order_id, message)
+                _log.info("payout_opened", channel=channel.account.hex(), amount_nano=str(amount))
+
+    def _channel(self, payee: bytes, key: bytes) -> Channel:
+        config = ChannelConfig(
+            client=self.account,
+            gateway=payee,
+            client_key=self.key,
+            gateway_key=key,
+            challenge_period=PAYOUT_CHALLENGE_S,
+            salt=self.salt(),
+        )
+        return Channel(self.payouts.network, config)

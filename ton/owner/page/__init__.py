@@ -1,0 +1,1 @@
+"""The owner's view as a page of this machine."""

@@ -1,0 +1,56 @@
+"""How this worker's owner is paid, from the worker's settings (SPEC 8)."""
+
+from pathlib import Path
+
+from bombyx.errors import Draining, Unpaid
+from bombyx.money.channel.addresses import account_of
+from bombyx.money.channel.payout_documents import nobodys_key
+from bombyx.units import Nano
+from worker.admission import Reserve
+from worker.ledger.credit import RETRY_AFTER_MS, Credit
+from worker.ledger.journal import Journal
+from worker.ledger.payout_books import Payee
+from worker.ledger.till import Rules, Till
+from worker.notices import Notices
+from worker.settings import WorkerSettings
+
+
+def rules_of(settings: WorkerSettings) -> Rules:
+    """Who is paid, and the owner's limits."""
+    account = account_of(settings.wallet)
+    payee = None
+    if account is not None:
+        key = bytes.fromhex(settings.payout_key) if settings.payout_key else nobodys_key(account)
+        payee = Payee(account, key)
+    return Rules(
+        settings.wallet,
+        payee,
+        most=settings.credit_limit_nano,
+        unsecured=settings.unsecured_credit_nano,
+    )
+
+
+def make_till(
+    settings: WorkerSettings, journal: Journal, notices: Notices, *, folder: Path | None
+) -> Till:
+    """The till, not open yet."""
+    return Till(journal, rules_of(settings), folder=folder, tell=notices.tell)
+
+
+def reserver(credit: Credit, journal: Journal, notices: Notices) -> Reserve:
+    """Step 8 of admission; the owner is told of a gateway that does not pay."""
+
+    def reserve(gateway: str, worst: Nano) -> None:
+        if journal.trouble is not None:
+            raise Draining(
+                "the worker cannot keep what it would sign", retry_after_ms=RETRY_AFTER_MS
+            )
+        name = f"debts of {gateway[:16]}"
+        try:
+            credit.reserve(gateway, worst)
+        except Unpaid:
+            notices.tell(name, f"gateway {gateway[:16]} owes too much: its requests are refused")
+            raise
+        notices.clear(name)
+
+    return reserve
