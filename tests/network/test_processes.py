@@ -81,8 +81,7 @@ class Clients:
             base_url=f"{site.url}/v1",
             api_key=site.api_key,
             http_client=self._http,
-            max_retries=0,
-        )
+        )  # asks again before an answer's first byte, as every app's does; never after it
         self._stopping = False
         self._tasks = [asyncio.create_task(self._ask(number)) for number in range(count)]
 
