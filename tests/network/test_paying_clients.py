@@ -205,8 +205,8 @@ async def test_a_channel_that_the_gateway_was_not_told_of_is_named_by_its_first_
     await paying.net.settled()
     assert await paying.net.balance() == before
     (folder,) = channel_folders(root)
-    async with paying.routes() as routes:
-        view = await routes.view(folder.name)
+    async with paying.routes() as asked:
+        view = await asked.view(folder.name)
     assert view is not None
     assert int(view.charged_nano) > 0
 
