@@ -16,7 +16,8 @@ CONFORMANCE := .compat/conformance
 SUITES := llm-comply==0.5.0 apiwells==0.2.3
 
 .DEFAULT_GOAL := help
-.PHONY: help prerequisites basics setup tools contracts check fix test coverage demo up mutants mutants-contract fuzz sweep bench chaos conformance \
+.PHONY: help prerequisites basics setup tools tvm-if-possible contracts check fix test coverage demo up \
+	mutants mutants-contract fuzz sweep bench chaos conformance \
 	test-sglang wheels sbom images-check lock clean
 
 help: ## list the targets
@@ -50,10 +51,16 @@ $(JS_STAMP): $(JS)/package-lock.json $(JS)/package.json
 	@touch $@
 
 $(TON_STAMP): $(TON)/package-lock.json $(TON)/package.json
-	@scripts/prerequisites --tests
-	@echo "installing the TVM and the compiler of its contracts: a few seconds"
-	cd $(TON) && npm ci --no-fund --no-audit
+	@scripts/prerequisites --node
+	@echo "installing the TVM and the compiler of its contracts: a few seconds" >&2
+	cd $(TON) && npm ci --no-fund --no-audit >&2
 	@touch $@
+
+# With the TVM a network pays by channel, without it from prepaid credit, as it says itself: what
+# npm is missing for must not keep anybody from the demo.
+tvm-if-possible:
+	@if scripts/prerequisites --node 2>/dev/null; then \
+		$(MAKE) --no-print-directory $(TON_STAMP) || true; fi
 
 contracts: tools ## compile the contracts and write their code beside them (ARGS=--check compares)
 	$(BIN)/python -m ton.contracts.build $(ARGS)
@@ -81,13 +88,13 @@ coverage: tools ## run every test once more and hold the core to 100 % of its br
 	$(BIN)/coverage report --skip-covered --fail-under=90 \
 		--include='bombyx/attack/*,bombyx/cli/*,bombyx/client/*,bombyx/conformance/*,bombyx/settings/*,gateway/*,worker/*,ton/*'
 
-demo: setup ## start the network, stream one sealed answer, show its proof and its price, stop
+demo: setup tvm-if-possible ## start the network, stream one sealed answer, show its proof and its price, stop
 	@$(BIN)/bombyx demo $(ARGS)
 
-up: setup ## start the same network and leave it running until Ctrl-C
+up: setup tvm-if-possible ## start the same network and leave it running until Ctrl-C
 	@$(BIN)/bombyx up $(ARGS)
 
-chaos: setup ## kill processes of a busy network for minutes, then check its books
+chaos: setup tvm-if-possible ## kill processes of a busy network for minutes, then check its books
 	$(BIN)/python -m tests.chaos $(ARGS)
 
 conformance: tools $(CONFORMANCE)/.installed ## hold a network against every suite and SDK (ARGS="--write docs/conformance.md")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bombyx.cli.api_key import read_key
-from bombyx.cli.network.interrupt import stoppable
+from bombyx.cli.network.interrupt import terminable
 from bombyx.cli.output import JsonOption, Output
 from bombyx.client.opening import open_session, resolve_policy
 from bombyx.client.secret_files import load_or_create_secret
@@ -82,7 +82,7 @@ def proxy(  # noqa: PLR0913  (one parameter per flag)
     path = settings.token_file or state_directory(state) / TOKEN_FILE
     keys = Keys(_token(path), settings.api_key.get_secret_value() if settings.api_key else "")
     # Told to stop it also puts its books away: without this SIGTERM ends the process before that.
-    with stoppable(), session.paying(origin), loopback_sockets(settings.port) as sockets:
+    with session.paying(origin), terminable(), loopback_sockets(settings.port) as sockets:
         output, url = Output(as_json=as_json), _url(sockets)
 
         def on_ready() -> None:

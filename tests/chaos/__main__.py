@@ -18,7 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.channels import ChannelPlan, channel_storm
+from tests.chaos.channel_report import ChannelPlan
+from tests.chaos.channels import channel_storm
 from tests.chaos.failover import FailoverPlan, failover_storm
 from tests.chaos.limits import LimitsPlan, limits_storm
 from tests.chaos.storm import Plan, complaints, storm

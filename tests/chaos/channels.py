@@ -8,9 +8,8 @@ are held against the chain's.
 import asyncio
 import contextlib
 import random
-from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +18,27 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bombyx.attestation.policy import render_policy
 from gateway.database import create_engine
-from tests.chaos.audit import Books, journalled, late_claims, open_claims, read_books, uneven
+from tests.chaos.audit import journalled, late_claims, open_claims, read_books, uneven
 from tests.chaos.channel_books import (
     Devnet,
-    Ended,
-    Sums,
     read_ended,
     read_sums,
     uneven_channels,
     unpaid_work,
 )
+from tests.chaos.channel_report import (
+    CHAIN,
+    GATEWAY,
+    SIDECAR,
+    WORKER,
+    ChannelPlan,
+    ChannelReport,
+    complaints,
+)
 from tests.chaos.load import Tally
 from tests.chaos.paying import Customers
 from tests.chaos.processes import Process, free_port
 from tests.chaos.purses import (
-    CAPS,
     GIVEN,
     GRAM,
     Purse,
@@ -55,7 +60,6 @@ QUIET_SECONDS = 120.0
 SEEN_SECONDS = 30.0
 GATEWAY_GIVEN = 10 * GRAM
 TRIES = 30
-CHAIN, GATEWAY, WORKER, SIDECAR = "chain", "gateway", "worker", "sidecar"
 PRICES = {
     "price_prompt": "4000000000",
     "price_cached": "1000000000",
@@ -64,78 +68,6 @@ PRICES = {
 }
 """Two hundred times the usual: deposits run out within minutes."""
 MORE = {"unsecured_credit_nano": "1000000000000000", "slots": "128"}
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelPlan:
-    """How much of a storm; half of the purses have a sidecar."""
-
-    seed: int = 1
-    kills: int = 40
-    requests: int = 1000
-    purses: int = 10
-    clients: int = 20
-    lanes: int = 6
-    at_once: int = 100
-    streams: int = 30
-    duration: int = 15
-    grace: int = 10
-    while_closing: tuple[str, ...] = (CHAIN, GATEWAY)
-    """Who is killed while channels close. A message that the chain lost goes out after 20 s."""
-
-
-@dataclass(slots=True)
-class ChannelReport:
-    """What happened."""
-
-    tally: Tally
-    kills: Counter[str] = field(default_factory=Counter)
-    at_once: int = 0
-    open_claims: int = 0
-    """At the most, by the gateway's database."""
-    ended: list[Ended] = field(default_factory=list)
-    sums: Sums | None = None
-    books: Books | None = None
-    unpaid: dict[str, int] = field(default_factory=dict)
-    on_the_way: list[str] = field(default_factory=list)
-    """What commands said between a kill and the start that followed."""
-    journals: dict[str, int] = field(default_factory=dict)
-    exits: dict[str, int] = field(default_factory=dict)
-    broken: list[str] = field(default_factory=list)
-
-    def document(self) -> dict[str, Any]:
-        """For people and for assertions."""
-        tally, books = self.tally, self.books
-        return {
-            "requests": tally.requests,
-            "complete": tally.complete,
-            "left by the client": tally.left,
-            "errors": dict(tally.errors.most_common()),
-            "at once": self.at_once,
-            "open claims at once": self.open_claims,
-            "kills": dict(self.kills),
-            "dispositions": dict(sorted(books.dispositions.items())) if books else {},
-            "charges": books.charges if books else 0,
-            "charged nano": books.charged_nano if books else 0,
-            "billed nano": sum(one.billed for one in self.ended),
-            "claimed on chain": sum(one.claimed for one in self.ended),
-            "workers' unpaid nano": sum(self.unpaid.values()),
-            "channels": [
-                {
-                    "purse": one.purse,
-                    "deposited": one.deposited,
-                    "charged": one.charged,
-                    "claimed": one.claimed,
-                    "proven": one.proven,
-                }
-                for one in self.ended
-            ],
-            "chain": asdict(self.sums) if self.sums else {},
-            "said on the way": self.on_the_way,
-            "journals": self.journals,
-            "exits": self.exits,
-            "rules that did not hold": self.broken,
-        }
 
 
 class ChannelStorm:
@@ -306,12 +238,12 @@ class ChannelStorm:
         for purse in self._purses:
             if len(purse.folders()) != 1:
                 self.report.broken.append(f"{purse.name} has {len(purse.folders())} channels")
+            await collect(purse)
         alone, by_gateway, *together = self._purses
         killing = asyncio.create_task(self._kill_while_closing())
         for purse in together:
             await self._do(close_together, purse)
         await killing
-        await collect(by_gateway)
         (folder,) = by_gateway.folders()
         if await self._admin(f"/admin/v1/channels/{folder.name}/close") != 202:
             self.report.broken.append("the gateway could not end a channel")
@@ -335,7 +267,6 @@ class ChannelStorm:
 
     async def _end_alone(self, purse: Purse) -> None:
         """The client begins while the gateway is down, which claims when it is back."""
-        await collect(purse)
         self._site.gateway.kill()
         self.report.kills["gateway before a close"] += 1
         await self._do(start_alone, purse)
@@ -400,39 +331,3 @@ async def channel_storm(folder: Path, plan: ChannelPlan) -> ChannelReport:
     finally:
         site.destroy()
         chain.destroy()
-
-
-def complaints(report: ChannelReport, plan: ChannelPlan) -> list[str]:
-    """Every rule that the storm broke."""
-    books, tally, sums = report.books, report.tally, report.sums
-    if books is None or sums is None:
-        return ["the books were not read"]
-    held = {
-        "too few requests": tally.complete + tally.left >= plan.requests,
-        "too few at once": report.open_claims >= plan.at_once,
-        "the ledger does not sum to 0": books.ledger_sum == 0,
-        "charges are not those of billed receipts": books.billing_gap == 0,
-        "channels were charged something else than billed receipts": sum(
-            one.charged for one in report.ended
-        )
-        == books.charged_nano,
-        "posted is not the sum of entries": not books.unposted,
-        "clients have receipts that were neither billed nor late": sum(
-            one.proven - one.claimed for one in report.ended
-        )
-        <= sum(report.unpaid.values()),
-        "workers lost more than one client may have in flight": sum(report.unpaid.values())
-        <= CAPS.max_inflight,
-        "a claim is still open": not books.claims["open"],
-        "a claim was billed twice": not (books.billed_twice or books.charged_twice),
-        "a claim was charged without its receipt": not books.unpaid_bills,
-        "a journal is not empty": not any(report.journals.values()),
-        "a process did not stop well": not any(report.exits.values()),
-    }
-    found = [what for what, good in held.items() if not good]
-    return [
-        *found,
-        *tally.wrong,
-        *(fault for one in report.ended for fault in one.faults()),
-        *sums.faults(),
-    ]

@@ -1,6 +1,7 @@
 """Clients in a storm that pay by channel: several requests each at once, until told to stop."""
 
 import asyncio
+import gc
 import random
 from typing import Any
 
@@ -62,6 +63,8 @@ class Customers:
         for purse in self._purses:
             if purse.http is not None:
                 await purse.http.aclose()
+                purse.http = None
+        gc.collect()  # channels that this process held are free for its closing commands
 
     def cancel(self) -> None:
         """Give up."""

@@ -34,6 +34,8 @@ GIVEN = 50 * GRAM
 CAPS = Caps(max_inflight=3 * GRAM, max_daily=1000 * GRAM, max_deposit=20 * GRAM)
 TOP_UP = 15 * GRAM // 100
 """What a sidecar opens with and tops up by: soon too little, so that it must do so under fire."""
+AFTER_DEADLINES_S = 1_000
+"""The clients' deadlines leave ten minutes for clocks that differ."""
 WHOLE = 5 * GRAM
 """What a wallet of this process opens with: nobody tops it up."""
 
@@ -119,10 +121,10 @@ class Purse:
             )
             one.close()
 
-    def payer(self) -> Payer:
-        """Its channel's books, taken for this process."""
+    def payer(self, *, later: int = 0) -> Payer:
+        """Its channel's books, taken for this process, `later` by so many seconds."""
         (folder,) = self.folders()
-        return open_payer(folder, CAPS, clock=unix_seconds)
+        return open_payer(folder, CAPS, clock=lambda: unix_seconds() + later)
 
 
 def sidecar_purse(name: str, site: Site, chain_url: str) -> Purse:
@@ -173,8 +175,11 @@ def http_of(purse: Purse, told: list[bombyx.VerifiedAnswer]) -> httpx2.AsyncClie
 
 
 async def collect(purse: Purse) -> None:
-    """Ask for the receipts of all that was lost on the way, as a client does before it ends."""
-    with contextlib.closing(purse.payer()) as one:
+    """Ask for the receipts of all that was lost on the way, when all deadlines are past.
+
+    Not earlier: the last word of a worker that died counts only then.
+    """
+    with contextlib.closing(purse.payer(later=AFTER_DEADLINES_S)) as one:
         async with purse.routes() as routes:
             for c in [*one.purse.inflight, *one.purse.lapsed]:
                 one.late(c, await routes.receipt(c))

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.channels import GATEWAY, ChannelPlan, channel_storm
+from tests.chaos.channel_report import GATEWAY, ChannelPlan
+from tests.chaos.channels import channel_storm
 
 PLAN = ChannelPlan(
     kills=3,

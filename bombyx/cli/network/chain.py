@@ -20,10 +20,6 @@ NO_TVM: Final = (
     "no payment channels, prepaid credit pays: the TVM is not installed "
     "(`make demo` and `make tools` install it where Node 20 and npm are)"
 )
-_TVM: Final = (
-    "no payment channels: the TVM is not installed, so prepaid credit pays. "
-    "With Node 20 and npm `make tools` installs it"
-)
 _TVM: Final = "contracts/node_modules/@ton/sandbox"
 _LIBRARIES: Final = ("aiohttp", "py_mini_racer", "pytoniq_core")
 _SECONDS: Final = 10.0

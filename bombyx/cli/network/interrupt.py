@@ -22,6 +22,16 @@ def stoppable() -> Iterator[None]:
             signal.signal(signum, handler)
 
 
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """SIGTERM interrupts the block, so that what it leaves is tidy; SIGINT does so by itself."""
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _interrupt(_signum: int, _frame: FrameType | None) -> None:
     for signum in _STOPPING:
         signal.signal(signum, signal.SIG_IGN)
