@@ -15,11 +15,15 @@ PAUSE_AFTER_ERROR_SECONDS = 0.5
 FATAL = frozenset(
     {
         "gateway_lied", "channel_halted", "channel_rolled_back", "terms_refused",
-        "payment_refused", "unproven_charges", "voucher_forged", "voucher_foreign",
+        "unproven_charges", "voucher_forged", "voucher_foreign",
         "voucher_malformed", "channel_books", "proof_refused", "invalid_request_error",
     }
 )  # fmt: skip
-"""No kill may bring these about between honest parties."""
+"""No kill may bring these about between honest parties.
+
+`payment_refused` may come: a request is corrected once, and a kill can lose that correction before
+the SDK sends the same bytes again. Nothing is signed then, and nothing is lost.
+"""
 
 
 class Customers:

@@ -63,6 +63,7 @@ class Purse:
     chain_url: str
     sidecar: Process | None = None
     address: str = ""
+    url: str = ""
     http: httpx2.AsyncClient | None = None
 
     @property
@@ -80,8 +81,9 @@ class Purse:
         """Where an SDK sends requests."""
         if self.sidecar is None:
             return f"{self.site.url}/v1"
-        arguments = list(self.sidecar.arguments)
-        return f"http://127.0.0.1:{arguments[arguments.index('--port') + 1]}/v1"
+        # Where its port was busy it took another; while it starts again, as it was.
+        self.url = str(self.sidecar.ready.get("url", self.url))
+        return self.url
 
     def folders(self) -> list[Path]:
         """Its channels: more than one would be a defect."""

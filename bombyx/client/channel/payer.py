@@ -104,11 +104,14 @@ class Payer:
             self.store.beside(place(c), lambda: encode_asked(asked_of(sealed)))
             return self._change(after)
 
-    def voucher(self) -> tuple[int, str]:
-        """The highest ceiling on disk, and its header where the gateway may not have it yet."""
+    def voucher(self, *, anyway: bool = False) -> tuple[int, str]:
+        """The highest ceiling on disk, and its header where the gateway may not have it yet.
+
+        `anyway` after it refused: what others heard of it meanwhile is not to be relied on.
+        """
         with self._lock:
             saved = self.store.saved
-            if saved.signed_max <= self._taken:
+            if saved.signed_max <= self._taken and not anyway:
                 return saved.signed_max, ""
             if self._voucher[0] != saved.signed_max:
                 signed = spending.voucher(saved, self.store.channel, self.store.signer)

@@ -93,7 +93,7 @@ def post_paid(
     if terms is None:
         raise error
     yield from _answer_refusal(payer, request, sealed, terms)
-    head = yield from _posted(payer, post)
+    head = yield from _posted(payer, post, anyway=True)
     if head.status != PAYMENT_REQUIRED:
         return head
     terms, error = yield from _refusal(payer, c, head)
@@ -102,8 +102,8 @@ def post_paid(
     raise error
 
 
-def _posted(payer: Payer, post: Post) -> Generator[Effect, Reply, Head]:
-    amount, voucher = payer.voucher()
+def _posted(payer: Payer, post: Post, *, anyway: bool = False) -> Generator[Effect, Reply, Head]:
+    amount, voucher = payer.voucher(anyway=anyway)
     head = yield from post(((HEADER, voucher),) if voucher else ())
     if head.status == _OK:
         # Other answers may come from before the gateway looked at the voucher.
