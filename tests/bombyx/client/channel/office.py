@@ -31,12 +31,6 @@ WALLET = seed("wallet account")
 DRAWN = iter(range(2**32))
 
 
-class OrderFailed(BombyxError):
-    """As a wallet says that the money came back."""
-
-    code = "order_failed"
-
-
 @dataclass
 class ToyChain:
     """A `ChainSide`: each order is carried out once, at once; `troubles` fail the next ones."""

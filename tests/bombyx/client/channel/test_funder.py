@@ -17,13 +17,14 @@ from bombyx.client.settings import ClientSettings
 from bombyx.errors import GatewayUnreachable, SetupError
 from bombyx.money.channel.acceptance import ChannelRow
 from tests.bombyx.client.channel.conftest import Connect, paying_session
-from tests.bombyx.client.channel.office import CAPS, DEPOSIT, Office, OrderFailed, ToyChain, wished
+from tests.bombyx.client.channel.office import CAPS, DEPOSIT, Office, ToyChain, wished
 from tests.bombyx.client.channel.test_paying import SHORT
 from tests.bombyx.client.channel.till import Till
 from tests.bombyx.client.conftest import Clock, Heard
 from tests.bombyx.client.peer import Peer, Received, Reply, policy
 from tests.bombyx.money.channel import parties
 from tests.factories import hex_of
+from ton.wallet.errors import OrderFailed
 
 
 @pytest.fixture

@@ -35,12 +35,12 @@ from tests.bombyx.client.channel.office import (
     CAPS,
     DEPOSIT,
     Office,
-    OrderFailed,
     ToyChain,
     wished,
 )
 from tests.bombyx.client.peer import policy
 from tests.factories import GATEWAY, NOW, hex_of
+from ton.wallet.errors import OrderFailed
 
 IDENTITY = GATEWAY.public_hex
 
