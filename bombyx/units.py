@@ -14,6 +14,9 @@ MAX_SAFE_INTEGER = 2**53 - 1
 MAX_NANO = Nano(10**18 - 1)
 """Fits a signed 64-bit database column with room for sums."""
 
+MAX_SKEW_SECONDS = 300
+"""As far apart as the clocks of client, gateway and worker may be (SPEC 2, 10.3)."""
+
 Count = Annotated[int, Meta(ge=0, le=MAX_SAFE_INTEGER)]
 HEX, DECIMAL = "hex", "decimal"
 """Forms that `canonical.Document` checks once per document: a pattern per field took longer than

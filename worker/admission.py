@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bombyx.chat.body import Body
-from bombyx.envelope.header import MAX_SKEW_SECONDS, Header, check_issued_at, parse_header
+from bombyx.envelope.header import Header, check_issued_at, parse_header
 from bombyx.envelope.keys import expand
 from bombyx.envelope.plaintext import Plaintext
 from bombyx.envelope.request import (
@@ -39,7 +39,7 @@ from bombyx.link.documents import SignedRefusal
 from bombyx.link.open import Open, SessionKey
 from bombyx.money.cost import Rates
 from bombyx.money.offer import Offer
-from bombyx.units import Nano
+from bombyx.units import MAX_SKEW_SECONDS, Nano
 from worker.blame import Blamed, Refused, blame, sign_refusal
 from worker.clock import Clock
 from worker.engine.port import Engine

@@ -33,8 +33,8 @@ from bombyx.client.effects import (
 )
 from bombyx.client.refusals import MAX_ERROR_BYTES, gateway_error
 from bombyx.client.routes import Call
-from bombyx.envelope.header import MAX_SKEW_SECONDS
 from bombyx.errors import ModelNotFound, NoVerifiedWorker
+from bombyx.units import MAX_SKEW_SECONDS
 
 DIRECTORY_PATH = "/v1/confidential/workers"
 _OK = 200

@@ -9,11 +9,10 @@ from msgspec import UNSET, Meta, UnsetType
 from bombyx import canonical
 from bombyx.canonical import Document
 from bombyx.errors import ClockAhead, ClockSkew, MalformedHeader, NotCanonical
-from bombyx.units import Count, Hex16, Hex32, Name, NanoText
+from bombyx.units import MAX_SKEW_SECONDS, Count, Hex16, Hex32, Name, NanoText
 
 MAX_HEADER_BYTES = 16 * 2**10
 MAX_CANDIDATES = 8
-MAX_SKEW_SECONDS = 300
 MAX_FEE_BPS = 10_000
 
 

@@ -13,7 +13,7 @@ from bombyx.errors import BadSignature, ClockSkew, LinkError
 from bombyx.money.channel.payout_documents import PayoutChannel
 from bombyx.money.channel.terms import Voucher
 from bombyx.signing import Kind, Signer, verify
-from bombyx.units import Count, Hex32, Hex64
+from bombyx.units import MAX_SKEW_SECONDS, Count, Hex32, Hex64
 
 LINK_VERSION = "bombyx-link/1"
 _Url = Annotated[str, Meta(max_length=512, pattern=r"\Awss?://[\x21-\x7e]+\Z")]
@@ -125,13 +125,9 @@ def check_identify(
         raise LinkError(error.message) from None
 
 
-MAX_SKEW_S = 300
-"""As far apart as client and gateway may be (SPEC 2): beyond it each request would be refused."""
-
-
 def check_clock(identify: Identify, now: int) -> None:
     """The worker's clock against the gateway's, `now` in unix seconds; raises `ClockSkew`."""
     ahead = identify.at - now
-    if abs(ahead) > MAX_SKEW_S:
+    if abs(ahead) > MAX_SKEW_SECONDS:
         which = "ahead of" if ahead > 0 else "behind"
         raise ClockSkew(f"the worker's clock is {abs(ahead)} s {which} the gateway's: set it right")

@@ -8,7 +8,6 @@ from http import HTTPStatus
 from msgspec import UNSET
 
 from bombyx.envelope.header import (
-    MAX_SKEW_SECONDS,
     Candidate,
     HashedHeader,
     Header,
@@ -28,6 +27,7 @@ from bombyx.errors import (
     WrongGateway,
 )
 from bombyx.link.open import WrappedKey
+from bombyx.units import MAX_SKEW_SECONDS
 from gateway.channels.till import VOUCHER_HEADER, Payment
 from gateway.context import Context, unix_seconds
 from gateway.inference.answer import Answer, Phase

@@ -5,9 +5,9 @@ from email.utils import parsedate_to_datetime
 import aiohttp
 import structlog
 
-from bombyx.envelope.header import MAX_SKEW_SECONDS
 from bombyx.errors import LinkError
 from bombyx.link.processes import MAX_LIST_BYTES, LiveProcess, parse_processes
+from bombyx.units import MAX_SKEW_SECONDS
 from worker.clock import Clock
 from worker.link.address import is_weaker, link_url, list_url, proxy_for
 
