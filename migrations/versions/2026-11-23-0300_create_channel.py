@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from migrations.checks import replace_check
+
 revision = "202611230300"
 down_revision = "202611230030"
 branch_labels = None
@@ -84,7 +86,7 @@ def upgrade() -> None:
     )
     op.add_column("claim", sa.Column("channel", sa.Text(), nullable=True))
     for table, name, before, after in CHECKS:
-        _replace_check(table, name, before, after)
+        replace_check(table, name, before, after)
     _index_once(ONCE, CREDITS)
 
 
@@ -92,34 +94,13 @@ def downgrade() -> None:
     """Drop them; refused by PostgreSQL where the ledger has entries of channels."""
     _index_once(CREDITS, ONCE)
     for table, name, before, after in CHECKS:
-        _replace_check(table, name, after, before)
+        replace_check(table, name, after, before)
     op.drop_column("claim", "channel")
     op.drop_index(
         "ix_channel_alive", table_name="channel", sqlite_where=ALIVE, postgresql_where=ALIVE
     )
     op.drop_index(op.f("ix_channel_owner"), table_name="channel")
     op.drop_table("channel")
-
-
-def _replace_check(table: str, name: str, before: str, after: str) -> None:
-    if op.get_bind().dialect.name == "postgresql":
-        op.drop_constraint(op.f(name), table, type_="check")
-        op.create_check_constraint(op.f(name), table, after)
-        return
-    # SQLite cannot alter a check, and a table that others refer to and that has triggers is better
-    # not copied: its documentation's way for a change that no row depends on is its schema's text.
-    bind = op.get_bind()
-    bind.exec_driver_sql("PRAGMA writable_schema = ON")
-    changed = bind.exec_driver_sql(
-        "UPDATE sqlite_master SET sql = replace(sql, ?, ?) "
-        "WHERE type = 'table' AND name = ? AND instr(sql, ?) > 0",
-        (f"CHECK ({before})", f"CHECK ({after})", table, f"CHECK ({before})"),
-    )
-    if changed.rowcount != 1:
-        raise RuntimeError(f"the table {table} is not what the last version made")
-    (version,) = bind.exec_driver_sql("PRAGMA schema_version").one()
-    bind.exec_driver_sql(f"PRAGMA schema_version = {version + 1}")
-    bind.exec_driver_sql("PRAGMA writable_schema = OFF")
 
 
 def _index_once(new: sa.TextClause, old: sa.TextClause) -> None:
