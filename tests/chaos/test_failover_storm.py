@@ -20,6 +20,7 @@ async def test_clients_hear_of_a_fault_only_where_no_worker_could_answer(
     monkeypatch.setenv("BOMBYX_STATE", str(tmp_path / "client"))
     report = await failover_storm(tmp_path / "site", PLAN)
     assert report.broken == [], report.table()
+    # Fifteen seconds draw about six; a machine that is busy starts workers again more slowly.
     assert sum(report.log.kinds().values()) >= 2
     assert report.counts["requests"]["complete"] > 20
     json.dumps(report.document())

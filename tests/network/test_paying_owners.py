@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import shutil
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from sqlalchemy import text
 from bombyx import canonical
 from bombyx.link.hello import Identify
 from bombyx.money.channel.identity import Channel
-from bombyx.money.channel.payout import UNSECURED_CREDIT
+from bombyx.money.channel.payout import UNSECURED_CREDIT, VOUCHER_EVERY_MS
 from bombyx.money.channel.payout_documents import (
     PAYOUTS_FILE,
     HeldPayout,
@@ -306,11 +307,12 @@ async def test_a_worker_with_another_key_than_the_channels_is_sent_no_voucher(pa
 @pytest.mark.spec("8.2-a")
 async def test_bills_of_a_moment_share_one_voucher(paid: Paid) -> None:
     earned = await begun(paid, workers=1)
-    before = await vouchers(paid)
+    before, since = await vouchers(paid), time.monotonic()
     await paid.ask(10)
     await until(lambda: paid.voucher(0) > earned)
-    await asyncio.sleep(0.1)
-    assert await vouchers(paid) - before <= 3
+    signed = await vouchers(paid) - before
+    # However slow this machine is: one in each window, and those that a window's edge divides.
+    assert signed <= 2 + (time.monotonic() - since) * 1000 / VOUCHER_EVERY_MS
 
 
 async def vouchers(paid: Paid) -> int:

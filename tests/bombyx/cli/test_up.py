@@ -82,6 +82,8 @@ def paying_channel(document: dict[str, Any]) -> dict[str, Any]:
         if channel["reserved_nano"] == "0" and channel["charged_nano"] != "0":
             break
         time.sleep(0.1)
+    else:
+        pytest.fail("the calls are not settled after ten seconds")
     assert (channel["state"], channel["deposited_nano"]) == ("open", "200000000")
     found: dict[str, Any] = channel
     return found
