@@ -18,6 +18,7 @@ from gateway.channels.port import ChainSide
 from gateway.channels.repository import Channels
 from tests.network.harness import Network
 from tests.network.requests import CHAT, SEALED, bearer, body, directory, http, seal
+from ton.chain.errors import ChainUnreachable
 
 CHAIN_ID = -3
 PERIOD_S = 7_200
@@ -42,9 +43,12 @@ class FakeChain:
     account: bytes = hashlib.sha256(b"the gateway's wallet").digest()
     contracts: dict[bytes, SeenChannel] = field(default_factory=dict)
     looks: int = 0
+    is_silent: bool = False
 
     async def look(self, channel: Channel) -> SeenChannel | None:
         self.looks += 1
+        if self.is_silent:
+            raise ChainUnreachable("no provider answers")
         return self.contracts.get(channel.account)
 
 

@@ -113,7 +113,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 async def test_a_channel_lives_from_open_to_its_cooperative_end(
     net: Network, run: Run, tmp_path: Path
 ) -> None:
-    assert await run("status") == {"channels": []}
+    assert await run("status") == {"channels": [], "broken": []}
     opened = await run("open", "--amount-nano", str(GRAM))
     name = opened["channel"]
     assert (opened["state"], opened["deposited_nano"]) == ("open", str(GRAM))
@@ -135,7 +135,8 @@ async def test_a_channel_lives_from_open_to_its_cooperative_end(
     assert (ended["how"], ended["claimed_nano"]) == ("cooperative", shown["proven_nano"])
     kinds = [one["kind"] for one in (await run("history"))["events"]]
     assert kinds == ["top_up", "top_up", "top_up", "coop_close"]
-    assert (await run("status"))["channels"][0]["state"] == "closed"
+    for flags in ((), ("--offline",)):
+        assert (await run("status", *flags))["channels"][0]["state"] == "closed"
 
 
 async def until_proven(state: Path) -> None:
@@ -212,6 +213,48 @@ async def test_an_empty_wallet_is_told_what_it_lacks(
     assert refusal["error"]["code"] == "wallet_short"
     (folder,) = channel_folders(tmp_path / "client" / "channels")
     assert read_purse(folder, read_record(folder)).deposited == 0
+    assert "stays queued" in refusal["error"]["message"]
+    again = ("open", "--mnemonic-file", str(poor), "--amount-nano", str(GRAM))
+    refusal = await run(*again, code=1)
+    assert refusal["error"]["code"] == "top_up_refused"
+    assert "200000000 nano are queued" in refusal["error"]["message"]
+    top_up = ("topup", "--mnemonic-file", str(poor), "--amount-nano", str(GRAM))
+    assert (await run(*top_up, code=1))["error"]["code"] == "top_up_refused"
+
+
+async def test_a_closed_channel_is_not_meant_where_none_is_named(net: Network, run: Run) -> None:
+    first = (await run("open"))["channel"]
+    await run("close")
+    assert "all channels are closed" in (await run("topup", code=1))["error"]["message"]
+    second = (await run("open"))["channel"]
+    assert second != first
+    assert (await run("topup"))["channel"] == second
+    ended = await run("close")
+    assert (ended["channel"], ended["how"]) == (second, "cooperative")
+    states = [one["state"] for one in (await run("status", "--offline"))["channels"]]
+    assert states == ["closed", "closed"]
+    refusal = await run("close", first, code=1)
+    assert refusal["error"]["code"] == "channel_closed"
+
+
+async def test_a_broken_channel_is_told_of_and_stands_in_no_others_way(
+    net: Network, run: Run, tmp_path: Path, wall: Wall
+) -> None:
+    name = (await run("open"))["channel"]
+    broken = tmp_path / "client" / "channels" / ("00" * 32)
+    broken.mkdir()
+    (broken / "channel.json").write_bytes(b"{")
+    for flags in ((), ("--offline",)):
+        told = await run("status", *flags)
+        assert [one["channel"] for one in told["channels"]] == [name]
+        assert [one["channel"] for one in told["broken"]] == [broken.name]
+        assert "is broken" in told["broken"][0]["why"]
+    assert "is broken" in (await run("status", broken.name, code=1))["error"]["message"]
+    assert "is broken" in (await run("close", "0000", code=1))["error"]["message"]
+    assert "cannot be counted" in (await run("open", code=1))["error"]["message"]
+    started = await run("close", name, "--alone")
+    wall.at = started["close_at"] + 10
+    assert (await run("withdraw", name))["how"] == "closed"
 
 
 async def test_the_sidecar_says_when_another_process_has_its_channel(

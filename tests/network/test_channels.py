@@ -17,6 +17,7 @@ from bombyx.money.channel.documents import ChannelView, CloseAnswer, check_close
 from bombyx.money.channel.terms import check_new_channel, check_refusal, decode_terms
 from gateway.accounts.repository import Accounts
 from gateway.admin.reconcile import reconcile
+from gateway.app import build_app
 from gateway.channels.repository import Channels
 from tests.factories import seed
 from tests.network.channels import CHAIN_ID, DEPOSIT, Client, FakeChain, cost_of, fresh_salt
@@ -162,6 +163,19 @@ async def test_channels_that_are_not_there_are_not_found(paying: Paying, path: s
     client = paying.client()
     assert error_of(await client.get(path)) == (404, "not_found")
     assert error_of(await client.post(f"{path}/close")) == (404, "not_found")
+
+
+async def test_a_chain_that_nobody_tells_of_registers_nothing_and_says_so(paying: Paying) -> None:
+    client = paying.client().deploy()
+    paying.chain.is_silent = True
+    try:
+        answer = await client.register()
+    finally:
+        paying.chain.is_silent = False
+    assert error_of(answer) == (502, "chain_unreachable")
+    spec = build_app(paying.net.context).openapi()["paths"]["/v1/channels"]["post"]
+    assert "502" in spec["responses"]
+    assert (await client.register()).status_code == 200
 
 
 # --- Requests ---

@@ -18,6 +18,7 @@ from bombyx.client.channel import ending, funding
 from bombyx.client.channel.funder import direct_client
 from bombyx.client.channel.funding import Terms
 from bombyx.client.channel.gateway import GatewayRoutes
+from bombyx.client.channel.marks import UNREGISTERED, is_marked
 from bombyx.client.channel.payer import Payer
 from bombyx.client.channel.store import ChannelStore
 from bombyx.client.channel.ton_side import WalletSide
@@ -207,6 +208,7 @@ async def test_a_channel_that_the_gateway_was_not_told_of_is_named_by_its_first_
     (folder,) = channel_folders(root)
     async with paying.routes() as asked:
         view = await asked.view(folder.name)
+    assert not is_marked(folder, UNREGISTERED)
     assert view is not None
     assert int(view.charged_nano) > 0
 

@@ -76,8 +76,8 @@ def status(
     """All channels or one: our books, the chain's, and the gateway's word."""
     desk = Desk(Given(state, config, api_key=read_key(None, api_key_file), as_json=as_json))
     shown = asyncio.run(work.status(desk, name, offline=offline))
-    told = [line for one in shown for line in lines(one)] or ["no channel yet: bombyx channel open"]
-    desk.output.answer({"channels": shown}, *told)
+    told = [line for one in shown["channels"] for line in lines(one)]
+    desk.output.answer(shown, *(told or ["no channel yet: bombyx channel open"]))
 
 
 @channel.command()

@@ -11,9 +11,10 @@ from bombyx.client.channel.chain_port import ChainSide
 from bombyx.client.channel.funder import direct_client
 from bombyx.client.channel.funding import Terms
 from bombyx.client.channel.gateway import GatewayRoutes
+from bombyx.client.channel.marks import CLOSED, is_marked
 from bombyx.client.channel.payer import Payer
 from bombyx.client.channel.setting import caps_of, side_of, terms_of
-from bombyx.client.channel.wallet import FOLDER, channel_folders, open_payer
+from bombyx.client.channel.wallet import FOLDER, Survey, named_folders, open_payer, survey
 from bombyx.client.opening import unix_seconds
 from bombyx.client.settings import ClientSettings
 from bombyx.errors import SetupError
@@ -53,23 +54,41 @@ class Desk:
         """What the owner allows."""
         return terms_of(self.settings, policy, self.root, unix_seconds)
 
-    def folders(self, name: str | None) -> list[Path]:
-        """The channels whose address begins so, all without a name; raises `SetupError`."""
-        found = channel_folders(self.root)
-        if name is None:
-            return found
-        chosen = [folder for folder in found if folder.name.startswith(name.removeprefix("0:"))]
-        if not chosen:
+    def survey(self, name: str | None) -> Survey:
+        """The channels whose address begins so, all without a name; says which are broken.
+
+        Raises `SetupError` where a name means none, or only what is broken.
+        """
+        chosen = named_folders(self.root, (name or "").removeprefix("0:"))
+        if name is not None and not chosen:
             raise SetupError(f"there is no channel {name} in {self.root}")
-        return chosen
+        seen = survey(chosen)
+        if name is not None and seen.broken and not seen.found:
+            raise seen.broken[0].error
+        for one in seen.broken:
+            self.say(f"a channel is left out: {one.error.message}")
+        return seen
+
+    def folders(self, name: str | None) -> list[Path]:
+        """The folders of those that can be read."""
+        return [one.folder for one in self.survey(name).found]
 
     def one(self, name: str | None) -> Payer:
-        """The channel that is meant, taken for this process; raises `SetupError`."""
-        chosen = self.folders(name)
+        """The channel that is meant, taken for this process; raises `SetupError`.
+
+        Without a name it is the one that is not closed.
+        """
+        found = self.folders(name)
+        chosen = [one for one in found if name is not None or not is_marked(one, CLOSED)]
         if len(chosen) != 1:
-            why = "several channels are meant" if chosen else "there is no channel"
+            none = "all channels are closed" if found else "there is no channel"
+            why = "several channels are meant" if chosen else none
             raise SetupError(f"{why}: name one (`bombyx channel status` lists them)")
-        return open_payer(chosen[0], caps_of(self.settings), clock=unix_seconds)
+        return self.take(chosen[0])
+
+    def take(self, folder: Path) -> Payer:
+        """The channel of a folder, for this process; raises `SetupError`."""
+        return open_payer(folder, caps_of(self.settings), clock=unix_seconds)
 
     @property
     def authorization(self) -> str:

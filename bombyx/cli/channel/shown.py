@@ -8,6 +8,7 @@ import msgspec
 from bombyx.client.channel.chain_port import Looked
 from bombyx.client.channel.records import ChannelRecord
 from bombyx.client.channel.store import read_purse, read_record
+from bombyx.client.channel.wallet import Broken
 from bombyx.money.channel.documents import ChannelView
 from bombyx.money.channel.spending import Purse
 
@@ -20,9 +21,9 @@ def gram(nano: int) -> str:
     return f"{whole}.{rest:09d}".rstrip("0").rstrip(".") + " GRAM"
 
 
-def state_of(purse: Purse, looked: Looked | None) -> str:
+def state_of(purse: Purse, looked: Looked | None, *, is_closed: bool = False) -> str:
     """One word: `new`, `open`, `halted`, `closing` or `closed`."""
-    if looked is not None and looked.closed:
+    if is_closed or (looked is not None and looked.closed):
         return "closed"
     if purse.closing or (looked is not None and looked.close_at):
         return "closing"
@@ -36,13 +37,18 @@ def document(
     purse: Purse,
     looked: Looked | None = None,
     view: ChannelView | None = None,
+    *,
+    is_closed: bool = False,
 ) -> dict[str, Any]:
-    """For programs; `chain` and `gateway_books` are null where nobody was asked."""
+    """For programs; `chain` and `gateway_books` are null where nobody was asked.
+
+    `is_closed` where the disk knows that it has ended.
+    """
     return {
         "channel": record.registration.channel,
         "address": f"0:{record.registration.channel}",
         "network": record.registration.network,
-        "state": state_of(purse, looked),
+        "state": state_of(purse, looked, is_closed=is_closed),
         "gateway": record.origin,
         "deposited_nano": str(purse.deposited),
         "topping_up_nano": str(purse.topping_up),
@@ -65,6 +71,11 @@ def _chain(looked: Looked) -> dict[str, Any]:
         "close_at": looked.close_at,
         "closed": looked.closed,
     }
+
+
+def broken(one: Broken) -> dict[str, Any]:
+    """For programs: a channel that cannot be read."""
+    return {"channel": one.folder.name, "why": one.error.message}
 
 
 def read(folder: Path) -> tuple[ChannelRecord, Purse]:

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from bombyx.cli.channel.desk import Desk
-from bombyx.cli.channel.shown import document, read
+from bombyx.cli.channel.shown import broken, document, read
 from bombyx.client.channel import ending, funding
 from bombyx.client.channel.chain_port import ChainSide, Looked
 from bombyx.client.channel.ending import Ended
+from bombyx.client.channel.marks import CLOSED, is_marked
 from bombyx.client.channel.payer import Payer
 from bombyx.client.channel.records import ChannelRecord
 from bombyx.client.opening import load_identity, resolve_policy
@@ -34,13 +35,20 @@ async def open_(desk: Desk, amount: int | None) -> dict[str, Any]:
             return await _shown(one, chain)
 
 
-async def status(desk: Desk, name: str | None, *, offline: bool) -> list[dict[str, Any]]:
-    """Channels as they are; whoever has one in use is not disturbed."""
-    folders = desk.folders(name)
+async def status(desk: Desk, name: str | None, *, offline: bool) -> dict[str, Any]:
+    """Channels as they are, and which are broken; whoever has one in use is not disturbed."""
+    seen = desk.survey(name)
+    folders = [one.folder for one in seen.found]
     if offline or not folders:
-        return [document(*read(folder)) for folder in folders]
-    async with desk.chain() as chain:
-        return [await _status(desk, chain, folder) for folder in folders]
+        shown = [document(*read(folder), is_closed=_is_closed(folder)) for folder in folders]
+    else:
+        async with desk.chain() as chain:
+            shown = [await _status(desk, chain, folder) for folder in folders]
+    return {"channels": shown, "broken": [broken(one) for one in seen.broken]}
+
+
+def _is_closed(folder: Path) -> bool:
+    return is_marked(folder, CLOSED)
 
 
 async def _status(desk: Desk, chain: ChainSide, folder: Path) -> dict[str, Any]:
@@ -49,11 +57,12 @@ async def _status(desk: Desk, chain: ChainSide, folder: Path) -> dict[str, Any]:
     looked = await _looked(desk, chain, record)
     if looked is not None:
         try:
-            with contextlib.closing(desk.one(folder.name)) as one:
+            with contextlib.closing(desk.take(folder)) as one:
                 await funding.noted(one, looked)
-        except SetupError:
-            desk.say(f"{folder.name[:16]}… is in use: its books are shown as they are")
-    return document(record, read(folder)[1], looked, await _view(desk, record))
+        except SetupError as error:
+            desk.say(f"{folder.name[:16]}…: its books are shown as they are: {error.message}")
+    view = await _view(desk, record)
+    return document(record, read(folder)[1], looked, view, is_closed=_is_closed(folder))
 
 
 async def top_up(desk: Desk, name: str | None, amount: int | None) -> dict[str, Any]:
@@ -61,7 +70,7 @@ async def top_up(desk: Desk, name: str | None, amount: int | None) -> dict[str, 
     terms = desk.terms(resolve_policy(None, desk.settings))
     with contextlib.closing(desk.one(name)) as one:
         async with desk.chain(sends=True) as chain:
-            await funding.top_up_by(one, chain, terms, amount or terms.amount, say=desk.say)
+            await funding.top_up_by(one, chain, terms, amount, say=desk.say)
             return await _shown(one, chain)
 
 

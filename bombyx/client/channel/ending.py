@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 
 from bombyx.client.channel.chain_port import ChainSide, Looked
-from bombyx.client.channel.funding import Say, refresh, saved
+from bombyx.client.channel.funding import Say, ended, refresh, saved
 from bombyx.client.channel.gateway import GatewayRoutes
 from bombyx.client.channel.payer import Payer
 from bombyx.errors import ChannelClosed, CloseInFlight, CloseTermsRefused, SetupError
@@ -49,6 +49,7 @@ async def close_together(
         (client, signature),
         order=f"close {one.store.name} until {answer.valid_until}",
     )
+    await ended(one)
     return Ended("cooperative", answer.amount, looked.deposited - answer.amount)
 
 
@@ -103,6 +104,7 @@ async def withdraw(one: Payer, chain: ChainSide, *, say: Say) -> Ended:
         raise SetupError(f"the challenge period ends in {left} s; the gateway may claim until then")
     say("finishing the close")
     await chain.finish_close(one.store.channel, order=f"finish close {one.store.name}")
+    await ended(one)
     after = await refresh(one, chain)
     claimed = looked.claimed if after is None else after.claimed
     return Ended("closed", claimed, looked.deposited - claimed)

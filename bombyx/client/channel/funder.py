@@ -6,7 +6,7 @@ since the sessions of blocking SDKs have none.
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -90,11 +90,16 @@ class ThreadFunder:
         return saving
 
     def close(self) -> None:
-        """Let what runs come to its end; what is only begun is taken up the next time."""
+        """Let what runs come to its end; what only waits fails, and is asked for the next time."""
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     def _start(self, pending: Pending[Any], name: str, work: Work) -> None:
-        self._thread.submit(self._run, pending, name, work)
+        try:
+            running = self._thread.submit(self._run, pending, name, work)
+        except RuntimeError:  # the executor's word for one that was shut down
+            pending.fail(_given_up())
+            return
+        running.add_done_callback(lambda over: _never_ran(over, pending))
 
     def _run(self, pending: Pending[Any], name: str, work: Work) -> None:
         now = self._terms.clock()
@@ -113,3 +118,13 @@ class ThreadFunder:
     async def _on_side(self, work: Work) -> Any:
         async with self._open_side() as side:
             return await work(side)
+
+
+def _never_ran(over: Future[None], pending: Pending[Any]) -> None:
+    """Whoever waits for what was dropped from the queue must hear of it, or waits for ever."""
+    if over.cancelled():
+        pending.fail(_given_up())
+
+
+def _given_up() -> SetupError:
+    return SetupError("the wallet was closed before it could pay: open the client anew")

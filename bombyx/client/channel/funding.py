@@ -11,11 +11,19 @@ from pathlib import Path
 
 from bombyx.client.channel.chain_port import ChainSide, Looked
 from bombyx.client.channel.gateway import GatewayRoutes
+from bombyx.client.channel.marks import CLOSED, UNREGISTERED, clear_mark, is_marked, set_mark
 from bombyx.client.channel.payer import Payer
 from bombyx.client.channel.records import record_of
-from bombyx.client.channel.store import Saving, create_channel, read_purse, read_record
-from bombyx.client.channel.wallet import channel_folders, open_payer
-from bombyx.errors import BombyxError, ChannelClosing, DepositCap, TermsRefused, TopUpRefused
+from bombyx.client.channel.store import Saving, create_channel
+from bombyx.client.channel.wallet import Broken, named_folders, open_payer, survey
+from bombyx.errors import (
+    BombyxError,
+    ChannelClosing,
+    DepositCap,
+    SetupError,
+    TermsRefused,
+    TopUpRefused,
+)
 from bombyx.money.channel import spending
 from bombyx.money.channel.closing import ChannelSigner
 from bombyx.money.channel.identity import Channel, ChannelConfig
@@ -25,6 +33,8 @@ from bombyx.money.channel.terms import check_new_channel
 KEY_BYTES, SALT_BYTES = 32, 8
 ORDER_FAILED = "order_failed"
 """A wallet's word that the money is back, or never left."""
+WALLET_SHORT = "wallet_short"
+"""A wallet's word that it has too little now; it sends once it has enough."""
 REGISTER_TRIES = 30
 """Once a second: a gateway's providers may see a deposit a while after ours."""
 
@@ -35,7 +45,8 @@ Say = Callable[[str], object]
 class Terms:
     """What the owner allows: the caps, the usual deposit in nano, the channel keys (hex) to pay.
 
-    `root` is where channels lie; `pause` the seconds between two questions to a gateway.
+    `root` is where channels lie; `pause` the seconds between two questions to a gateway. `is_asked`
+    where somebody named the amount for this one order, so that no other may stand in for it.
     """
 
     root: Path
@@ -45,6 +56,7 @@ class Terms:
     clock: Callable[[], int]
     draw: Callable[[int], bytes]
     pause: float = 1.0
+    is_asked: bool = False
 
     @property
     def gateways(self) -> frozenset[bytes]:
@@ -57,16 +69,28 @@ class Terms:
         return frozenset(bytes.fromhex(key) for key in self.keys)
 
 
-def locked(root: Path, identity: str) -> int:
-    """What all channels to one gateway hold beyond what was spent, in nano."""
+def locked(root: Path, identity: str, *, but: Path | None = None) -> int:
+    """What all channels to one gateway hold beyond what was spent, in nano; `but` is left out.
+
+    Raises `SetupError` for one that is broken and may be of this gateway: it cannot be counted.
+    """
+    seen = survey(named_folders(root))
+    for one in seen.broken:
+        _check_foreign(one, identity)
     purses = [
-        read_purse(folder, record)
-        for folder in channel_folders(root)
-        if (record := read_record(folder)).identity == identity
+        one.purse for one in seen.found if one.record.identity == identity and one.folder != but
     ]
     return sum(
         max(one.deposited + one.topping_up - one.proven, 0) for one in purses if not one.closing
     )
+
+
+def _check_foreign(broken: Broken, identity: str) -> None:
+    if broken.record is None or broken.record.identity == identity:
+        raise SetupError(
+            f"{broken.error.message}. What that channel holds cannot be counted, so that none is "
+            "opened beside it: mend its folder, or move it away"
+        )
 
 
 async def open_channel(
@@ -78,10 +102,10 @@ async def open_channel(
     payer: str,
     say: Say,
 ) -> Payer:
-    """A funded channel that the gateway knows; one that was begun and not funded is finished.
+    """A funded channel that the gateway knows; one that was begun is finished.
 
-    `identity` and `payer` are hex keys. Raises `TermsRefused`, `DepositCap` and what the chain,
-    the gateway and the disk raise.
+    `identity` and `payer` are hex keys. Raises `TermsRefused`, `DepositCap`, `TopUpRefused` where
+    another amount than asked is queued, and what the chain, the gateway and the disk raise.
     """
     folder = _begun(terms.root, identity, payer, chain)
     if folder is None:
@@ -97,9 +121,19 @@ async def open_channel(
 
 
 async def _fund(one: Payer, chain: ChainSide, terms: Terms, *, identity: str, say: Say) -> None:
-    if not one.purse.topping_up:
-        amount = _first_deposit(terms, int(one.store.record.min_deposit), identity)
+    _check_network(one, chain)
+    # It may have arrived after we stopped waiting.
+    await refresh(one, chain)
+    least, purse = int(one.store.record.min_deposit), one.purse
+    if purse.deposited and not purse.topping_up:
+        say(f"the channel {one.store.name} was begun before and holds {purse.deposited} nano")
+        return
+    if not purse.topping_up:
+        amount = _first_deposit(terms, least, identity)
         await saved(one.change(lambda purse: replace(purse, topping_up=amount)))
+    elif terms.is_asked and terms.amount != purse.deposited + purse.topping_up:
+        amount = _first_deposit(terms, least, identity, but=one.store.folder)
+        _check_queued(one, terms.amount, amount - purse.deposited)
     say(f"depositing {one.purse.topping_up} nano in the channel {one.store.name}")
     await _carry_out(one, chain, say=say)
 
@@ -109,23 +143,39 @@ async def top_up(
 ) -> int:
     """Bring as much more as a request of `cost` needs, `wanted` if the cap allows; gives it.
 
-    Raises as `spending.plan_top_up` and the chain do.
+    What is queued from before goes first: the wallet sends that order anyway, so that a greater one
+    in its place would come on top of it. Raises as `spending.plan_top_up` and the chain do.
     """
+    queued = await _finish_queued(one, chain, terms, say=say)
+    await saved(one.change(lambda purse: _planned(one, purse, terms, cost=cost, wanted=wanted)))
+    return queued + await _send(one, chain, say=say)
+
+
+def _planned(
+    one: Payer, purse: spending.Purse, terms: Terms, *, cost: int, wanted: int
+) -> spending.Purse:
+    return spending.plan_top_up(
+        purse,
+        one.caps,
+        cost=cost,
+        wanted=wanted,
+        to=one.store.channel.account,
+        channel=one.store.channel,
+        gateways=terms.gateways,
+    )[0]
+
+
+async def _finish_queued(one: Payer, chain: ChainSide, terms: Terms, *, say: Say) -> int:
+    """Send what an earlier order left queued; gives it. Raises as `top_up` does."""
     await refresh(one, chain)
-    account = one.store.channel.account
+    if not one.purse.topping_up:
+        return 0
+    # It costs no request: only whether this channel may still be paid is looked at.
+    _planned(one, one.purse, terms, cost=0, wanted=0)
+    return await _send(one, chain, say=say)
 
-    def planned(purse: spending.Purse) -> spending.Purse:
-        return spending.plan_top_up(
-            purse,
-            one.caps,
-            cost=cost,
-            wanted=wanted,
-            to=account,
-            channel=one.store.channel,
-            gateways=terms.gateways,
-        )[0]
 
-    await saved(one.change(planned))
+async def _send(one: Payer, chain: ChainSide, *, say: Say) -> int:
     amount = one.purse.topping_up
     if amount:
         say(f"sending {amount} nano to the channel {one.store.name}")
@@ -133,17 +183,38 @@ async def top_up(
     return amount
 
 
-async def top_up_by(one: Payer, chain: ChainSide, terms: Terms, amount: int, *, say: Say) -> int:
-    """Bring exactly `amount` more than there is, whatever is free; raises as `top_up` does."""
+async def top_up_by(
+    one: Payer, chain: ChainSide, terms: Terms, amount: int | None, *, say: Say
+) -> int:
+    """Bring exactly `amount` more than there is, whatever is free; gives it.
+
+    None is what is queued from before, else the usual amount. Raises as `top_up` does, and
+    `TopUpRefused` where another amount is queued.
+    """
     await refresh(one, chain)
     purse = one.purse
+    if purse.topping_up:
+        if amount is not None:
+            _check_queued(one, amount, max(amount, one.caps.min_top_up))
+        return await _finish_queued(one, chain, terms, say=say)
+    more = terms.amount if amount is None else amount
     spare = purse.deposited - purse.proven - purse.reserved
-    return await top_up(one, chain, terms, cost=spare + amount, wanted=amount, say=say)
+    return await top_up(one, chain, terms, cost=spare + more, wanted=more, say=say)
+
+
+def _check_queued(one: Payer, asked: int, sent: int) -> None:
+    """Raises `TopUpRefused` where the order that is queued is not the one that is asked for."""
+    queued = one.purse.topping_up
+    if sent != queued:
+        raise TopUpRefused(
+            f"{asked} nano are refused: {queued} nano are queued for the channel {one.store.name}, "
+            f"and are sent once the wallet has money. Name {queued} or leave --amount-nano out"
+        )
 
 
 def with_amount(terms: Terms, amount: int) -> Terms:
-    """The same with another deposit."""
-    return replace(terms, amount=amount)
+    """The same for a deposit of just this amount."""
+    return replace(terms, amount=amount, is_asked=True)
 
 
 async def refresh(one: Payer, chain: ChainSide) -> Looked | None:
@@ -159,13 +230,24 @@ async def noted(one: Payer, looked: Looked) -> None:
     await saved(one.change(lambda purse: spending.topped_up(purse, looked.deposited)))
     if (looked.close_at or looked.closed) and not one.purse.closing:
         await saved(one.change(spending.closing))
+    if looked.closed:
+        await ended(one)
+
+
+async def ended(one: Payer) -> None:
+    """The contract has ended, and the disk knows: nobody means this channel any more."""
+    await asyncio.to_thread(set_mark, one.store.folder, CLOSED)
+
+
+def _check_network(one: Payer, chain: ChainSide) -> None:
+    if chain.network != one.store.channel.network:
+        raise TopUpRefused("the channel is on another network than the wallet")
 
 
 async def _carry_out(one: Payer, chain: ChainSide, *, say: Say) -> None:
     """Send what the books say is on its way, once, and see it arrive."""
     channel = one.store.channel
-    if chain.network != channel.network:
-        raise TopUpRefused("the channel is on another network than the wallet")
+    _check_network(one, chain)
     # It may have arrived after we stopped waiting.
     await refresh(one, chain)
     purse = one.purse
@@ -178,6 +260,11 @@ async def _carry_out(one: Payer, chain: ChainSide, *, say: Say) -> None:
     except BombyxError as error:
         if error.code == ORDER_FAILED:
             await saved(one.change(spending.top_up_failed))
+        if error.code == WALLET_SHORT:
+            raise type(error)(
+                f"{error.message}. The deposit of {purse.topping_up} nano stays queued, and is "
+                "sent once the wallet has money and is used again"
+            ) from error
         raise
     looked = await refresh(one, chain)
     if looked is None or looked.deposited < aim:
@@ -189,6 +276,7 @@ async def _registered(one: Payer, routes: GatewayRoutes, terms: Terms, *, say: S
     for _ in range(REGISTER_TRIES):
         view = await routes.register(one.store.record.registration)
         if view is not None and int(view.deposited_nano) >= one.purse.deposited:
+            await asyncio.to_thread(clear_mark, one.store.folder, UNREGISTERED)
             say("the gateway accepts the channel")
             return
         await asyncio.sleep(terms.pause)
@@ -196,14 +284,14 @@ async def _registered(one: Payer, routes: GatewayRoutes, terms: Terms, *, say: S
 
 
 def _begun(root: Path, identity: str, payer: str, chain: ChainSide) -> Path | None:
-    """A channel of ours that was laid down and never got its money."""
-    for folder in channel_folders(root):
-        record = read_record(folder)
-        purse = read_purse(folder, record)
-        is_new = not (purse.deposited or purse.closing)
+    """A channel of ours that never got its money, or that its gateway never accepted."""
+    for found in survey(named_folders(root)).found:
+        record, purse = found.record, found.purse
+        is_new = not purse.deposited or is_marked(found.folder, UNREGISTERED)
         mine = (record.identity, record.payer) == (identity, payer)
-        if is_new and mine and record.registration.client == chain.account.hex():
-            return folder
+        is_over = purse.closing or purse.alarm
+        if is_new and mine and not is_over and record.registration.client == chain.account.hex():
+            return found.folder
     return None
 
 
@@ -240,9 +328,9 @@ async def _prepare(
     return create_channel(terms.root, record, seed)
 
 
-def _first_deposit(terms: Terms, least: int, identity: str) -> int:
+def _first_deposit(terms: Terms, least: int, identity: str, *, but: Path | None = None) -> int:
     amount = max(terms.amount, least, terms.caps.min_top_up)
-    room = terms.caps.max_deposit - locked(terms.root, identity)
+    room = terms.caps.max_deposit - locked(terms.root, identity, but=but)
     if max(least, terms.caps.min_top_up) > room:
         raise DepositCap("a new channel would lock more with this gateway than is allowed")
     return min(amount, room)

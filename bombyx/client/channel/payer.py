@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from bombyx import canonical
 from bombyx.client.channel.asked import asked_of, encode_asked, place, read_asked, verify_late
+from bombyx.client.channel.marks import UNREGISTERED
 from bombyx.client.channel.store import ChannelStore, Saving
 from bombyx.client.receipts import Sealed
 from bombyx.errors import (
@@ -121,6 +122,10 @@ class Payer:
     def taken(self, amount: int) -> None:
         """The gateway took a request with this ceiling: it needs no copy of it any more."""
         self._taken = max(self._taken, amount)
+
+    def introduced(self) -> None:
+        """The gateway knows this channel now: nothing is left of its opening."""
+        self.store.beside(UNREGISTERED, None)
 
     def prove(self, statement: Statement) -> None:
         """A verified receipt; one that was counted, or is not of this channel, changes nothing."""

@@ -167,6 +167,7 @@ def _introduce(
     """Tell the gateway of the channel, which signs nothing that it could claim by."""
     if not (yield from _register(payer, request)):
         raise payer.unfunded(sealed.request.c)
+    payer.introduced()
     yield from _until(payer.mark_corrected(sealed.request.c))
 
 

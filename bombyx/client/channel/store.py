@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 from bombyx import canonical
+from bombyx.client.channel.durable import MODE, NO_FOLLOW, sync_folder, write_durable
 from bombyx.client.channel.lock import FolderLock
+from bombyx.client.channel.marks import UNREGISTERED, set_mark
 from bombyx.client.channel.records import ChannelRecord, decode_books, encode_books
 from bombyx.client.secret_files import read_secret
 from bombyx.errors import BombyxError, NotCanonical, SetupError
@@ -26,8 +28,7 @@ from bombyx.money.channel.spending import Purse, Saved
 RECORD, BOOKS, KEY = "channel.json", "books.json", "session.key"
 _SEED_BYTES = 32
 Value = TypeVar("Value")
-_FOLDER_MODE, _MODE = 0o700, 0o600
-_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_FOLDER_MODE = 0o700
 
 
 class Pending(Generic[Value]):
@@ -58,28 +59,6 @@ class Pending(Generic[Value]):
 
 Saving = Pending[Saved]
 """A write of the books. The purse may be a later one than was asked for, never an earlier one."""
-
-
-def write_durable(path: Path, data: bytes) -> None:
-    """Replace a file in one step that survives a power cut; for one writer. Raises `OSError`."""
-    draft = path.with_name(f".{path.name}.new")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_FOLLOW
-    with os.fdopen(os.open(draft, flags, _MODE), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":  # pragma: no cover
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class ChannelStore:
@@ -173,8 +152,8 @@ def _write_beside(path: Path, make: Callable[[], bytes] | None) -> None:
             path.unlink(missing_ok=True)
             return
         path.parent.mkdir(mode=_FOLDER_MODE, exist_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _NO_FOLLOW
-        with os.fdopen(os.open(path, flags, _MODE), "wb") as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | NO_FOLLOW
+        with os.fdopen(os.open(path, flags, MODE), "wb") as file:
             file.write(make())
 
 
@@ -189,9 +168,10 @@ def create_channel(root: Path, record: ChannelRecord, seed: bytes) -> Path:
         folder.mkdir(mode=_FOLDER_MODE)
         write_durable(folder / KEY, f"{seed.hex()}\n".encode())
         write_durable(folder / BOOKS, encode_books(Purse(), record.registration.channel))
+        set_mark(folder, UNREGISTERED)
         # Last: a folder without it is no channel.
         write_durable(folder / RECORD, canonical.encode(record))
-        _sync_folder(root)
+        sync_folder(root)
     except OSError as error:
         raise SetupError(f"the channel's folder {folder} cannot be written: {error}") from None
     return folder
@@ -214,6 +194,13 @@ def read_purse(folder: Path, record: ChannelRecord) -> Purse:
     except OSError as error:
         raise SetupError(f"{folder / BOOKS} cannot be read: {error.strerror}") from None
     return decode_books(data, record.registration.channel)
+
+
+def read_channel(folder: Path) -> tuple[ChannelRecord, Purse]:
+    """Record and books, the address recomputed; raises `SetupError`. Needs no lock."""
+    record = read_record(folder)
+    _channel_of(record, folder)
+    return record, read_purse(folder, record)
 
 
 def _channel_of(record: ChannelRecord, folder: Path) -> Channel:

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,19 +12,19 @@ import pytest
 
 from bombyx.client.channel.funder import ThreadFunder, direct_client
 from bombyx.client.channel.setting import caps_of, open_wallet, root_of, side_of, terms_of
-from bombyx.client.channel.wallet import Wallet
+from bombyx.client.channel.wallet import Wallet, Wanted, open_payer
 from bombyx.client.opening import open_session
 from bombyx.client.settings import ClientSettings
 from bombyx.errors import GatewayUnreachable, SetupError
 from bombyx.money.channel.acceptance import ChannelRow
-from tests.bombyx.client.channel.conftest import Connect, paying_session
-from tests.bombyx.client.channel.office import CAPS, DEPOSIT, Office, ToyChain, wished
+from tests.bombyx.client.channel.conftest import PAYER, Connect, paying_session
+from tests.bombyx.client.channel.office import CAPS, DEPOSIT, ORIGIN, Office, ToyChain, wished
 from tests.bombyx.client.channel.test_paying import SHORT
 from tests.bombyx.client.channel.till import Till
 from tests.bombyx.client.conftest import Clock, Heard
 from tests.bombyx.client.peer import Peer, Received, Reply, policy
 from tests.bombyx.money.channel import parties
-from tests.factories import hex_of
+from tests.factories import GATEWAY, hex_of
 from ton.wallet.errors import OrderFailed
 
 
@@ -157,6 +158,46 @@ async def test_an_unforeseen_failure_reaches_whoever_waits(
     chain.hold = broken
     with pytest.raises(openai.APIStatusError, match="KeyError"):
         await connect(paying_session(clock, heard, wallet)).chat.completions.create(**SHORT)
+
+
+WANTED = Wanted(GATEWAY.public_hex, PAYER, ORIGIN, "Bearer sk-test")
+
+
+def test_whoever_waits_in_the_queue_at_the_close_is_told_so(
+    wallet: Wallet, funder: ThreadFunder, chain: ToyChain
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        begun.set()
+        go_on.wait(5)
+
+    chain.hold = slow
+    running = funder.open(WANTED, wallet)
+    assert begun.wait(5)
+    waiting = [funder.open(WANTED, wallet) for _ in range(3)]
+    closing = threading.Thread(target=funder.close)
+    closing.start()
+    for one in waiting:
+        one.done.result(5)
+        with pytest.raises(SetupError, match="was closed before it could pay"):
+            one.result()
+    go_on.set()
+    closing.join(5)
+    running.done.result(5)
+    running.result()
+
+
+def test_a_closed_funder_refuses_what_comes_later(
+    wallet: Wallet, funded: Path, clock: Clock, funder: ThreadFunder
+) -> None:
+    payer = open_payer(funded, CAPS, clock=clock)
+    wallet.keep(payer)
+    funder.close()
+    for late in (funder.open(WANTED, wallet), funder.top_up(payer, 1)):
+        assert late.done.done()
+        with pytest.raises(SetupError, match="was closed before it could pay"):
+            late.result()
 
 
 async def test_a_client_goes_past_proxies_to_this_machine() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from bombyx.client.channel import ending, funding
 from bombyx.client.channel.gateway import GatewayRoutes
+from bombyx.client.channel.marks import CLOSED, UNREGISTERED, clear_mark, is_marked, set_mark
 from bombyx.client.channel.payer import Payer
 from bombyx.client.channel.store import read_purse, read_record
 from bombyx.client.channel.wallet import channel_folders, open_payer
@@ -18,6 +19,7 @@ from bombyx.errors import (
     BadAnswer,
     BombyxError,
     ChannelClosed,
+    ChannelClosing,
     CloseTermsRefused,
     DepositCap,
     GatewayUnreachable,
@@ -30,7 +32,7 @@ from bombyx.money.channel import spending
 from bombyx.money.channel.acceptance import ChannelRow
 from bombyx.money.channel.spending import Caps
 from bombyx.money.channel.terms import Ceiling, PaymentTerms
-from tests.bombyx.client.channel.conftest import PAYER
+from tests.bombyx.client.channel.conftest import PAYER, lay_down
 from tests.bombyx.client.channel.office import (
     CAPS,
     DEPOSIT,
@@ -40,7 +42,7 @@ from tests.bombyx.client.channel.office import (
 )
 from tests.bombyx.client.peer import policy
 from tests.factories import GATEWAY, NOW, hex_of
-from ton.wallet.errors import OrderFailed
+from ton.wallet.errors import OrderFailed, WalletShort
 
 IDENTITY = GATEWAY.public_hex
 
@@ -243,6 +245,165 @@ async def test_a_gateway_that_never_sees_the_deposit_is_reported(
         await opening()
 
 
+async def test_a_channel_whose_registration_failed_is_finished_and_not_paid_twice(
+    opening: Open, office: Office, chain: ToyChain, root: Path, said: list[str]
+) -> None:
+    office.blind = 10**6
+    with pytest.raises(TermsRefused):
+        await opening()
+    (folder,) = channel_folders(root)
+    assert is_marked(folder, UNREGISTERED)
+    office.blind = 0
+    one = await opening()
+    assert one.store.folder == folder
+    assert not is_marked(folder, UNREGISTERED)
+    assert len(chain.orders) == 1
+    assert any("was begun before" in sentence for sentence in said)
+    one.close()
+    # Finished is finished: the next one is another.
+    other = await opening()
+    assert other.store.folder != folder
+    other.close()
+
+
+async def test_a_folder_of_before_the_mark_counts_as_registered(
+    opening: Open, office: Office, root: Path
+) -> None:
+    office.blind = 10**6
+    with pytest.raises(TermsRefused):
+        await opening()
+    (folder,) = channel_folders(root)
+    clear_mark(folder, UNREGISTERED)
+    office.blind = 0
+    one = await opening()
+    assert one.store.folder != folder
+    one.close()
+
+
+async def test_a_halted_channel_is_not_taken_up_again(
+    opening: Open, office: Office, root: Path
+) -> None:
+    office.blind = 10**6
+    with pytest.raises(TermsRefused):
+        await opening()
+    (folder,) = channel_folders(root)
+    halted = open_payer(folder, CAPS, clock=lambda: NOW)
+    halted.change(lambda purse: spending.halted(purse, "gateway_lied")).result()
+    halted.close()
+    office.blind = 0
+    one = await opening()
+    assert one.store.folder != folder
+    one.close()
+
+
+def named(amount: int) -> dict[str, Any]:
+    """Somebody says --amount-nano."""
+    return {"amount": amount, "is_asked": True}
+
+
+async def test_a_first_deposit_that_is_queued_is_no_other_amount(
+    opening: Open, chain: ToyChain
+) -> None:
+    chain.troubles = [WalletShort("the wallet lacks 5 nano"), WalletShort("still")]
+    with pytest.raises(WalletShort, match=rf"lacks 5 nano\. The deposit of {DEPOSIT} nano stays"):
+        await opening(**named(DEPOSIT))
+    with pytest.raises(TopUpRefused, match=f"{DEPOSIT} nano are queued"):
+        await opening(**named(20_000_000))
+    assert len(chain.troubles) == 1
+    with pytest.raises(WalletShort, match="sent once the wallet has money"):
+        await opening(**named(DEPOSIT))
+    one = await opening(amount=20_000_000)
+    assert one.purse.deposited == DEPOSIT
+    assert len(chain.orders) == 1
+    one.close()
+
+
+async def test_an_amount_below_the_least_asks_for_the_least_each_time(
+    opening: Open, chain: ToyChain
+) -> None:
+    chain.troubles = [WalletShort("lacks")]
+    with pytest.raises(WalletShort, match="10000000 nano stays queued"):
+        await opening(**named(1))
+    one = await opening(**named(1))
+    assert one.purse.deposited == 10_000_000
+    one.close()
+
+
+async def test_a_top_up_that_is_queued_is_no_other_amount(
+    opening: Open, chain: ToyChain, root: Path
+) -> None:
+    one, terms = await opening(), wished(root)
+    chain.troubles = [WalletShort("lacks")]
+    with pytest.raises(WalletShort, match="30000000 nano stays queued"):
+        await funding.top_up_by(one, chain, terms, 30_000_000, say=str)
+    for other in (20_000_000, 40_000_000):
+        with pytest.raises(TopUpRefused, match="30000000 nano are queued"):
+            await funding.top_up_by(one, chain, terms, other, say=str)
+    assert one.purse.topping_up == 30_000_000
+    assert await funding.top_up_by(one, chain, terms, None, say=str) == 30_000_000
+    assert await funding.top_up_by(one, chain, terms, None, say=str) == terms.amount
+    assert one.purse.deposited == 2 * DEPOSIT + 30_000_000
+    one.close()
+
+
+async def test_a_request_that_needs_more_waits_for_what_is_queued_and_adds_the_rest(
+    opening: Open, chain: ToyChain, root: Path
+) -> None:
+    one, terms = await opening(), wished(root)
+    chain.troubles = [WalletShort("lacks")]
+    with pytest.raises(WalletShort):
+        await funding.top_up_by(one, chain, terms, 30_000_000, say=str)
+    cost = DEPOSIT + 70_000_000
+    assert await funding.top_up(one, chain, terms, cost=cost, wanted=1, say=str) == 70_000_000
+    name = one.store.name
+    assert chain.orders[1:] == [
+        f"deposit {name} to {DEPOSIT + 30_000_000}",
+        f"deposit {name} to {DEPOSIT + 70_000_000}",
+    ]
+    one.close()
+
+
+async def test_what_is_queued_is_not_sent_to_a_channel_that_closes(
+    opening: Open, chain: ToyChain, root: Path
+) -> None:
+    one, terms = await opening(), wished(root)
+    chain.troubles = [WalletShort("lacks")]
+    with pytest.raises(WalletShort):
+        await funding.top_up_by(one, chain, terms, 30_000_000, say=str)
+    await chain.start_close(one.store.channel, order="by hand")
+    for amount in (None, 30_000_000):
+        with pytest.raises(ChannelClosing):
+            await funding.top_up_by(one, chain, terms, amount, say=str)
+    assert not any(order.endswith(str(DEPOSIT + 30_000_000)) for order in chain.orders)
+    one.close()
+
+
+@pytest.mark.parametrize("broken", ["channel.json", "books.json"])
+async def test_no_channel_is_opened_beside_one_that_cannot_be_counted(
+    opening: Open, chain: ToyChain, broken: str
+) -> None:
+    one = await opening()
+    one.close()
+    (one.store.folder / broken).write_bytes(b"{")
+    with pytest.raises(SetupError, match="cannot be counted"):
+        await opening()
+    assert len(chain.orders) == 1
+
+
+async def test_a_broken_channel_of_another_gateway_or_a_closed_one_is_not_counted(
+    opening: Open, root: Path, office: Office
+) -> None:
+    foreign = lay_down(root, identity=hex_of("another gateway"))
+    (foreign / "books.json").write_bytes(b"{")
+    one = await opening()
+    set_mark(one.store.folder, CLOSED)
+    one.close()
+    (one.store.folder / "books.json").write_bytes(b"{")
+    other = await opening()
+    assert other.store.folder != one.store.folder
+    other.close()
+
+
 async def test_a_channel_closes_as_both_sign(
     opening: Open, office: Office, chain: ToyChain, said: list[str]
 ) -> None:
@@ -252,6 +413,7 @@ async def test_a_channel_closes_as_both_sign(
         ended = await ending.close_together(one, routes, chain, say=said.append, pause=0.0)
         assert (ended.how, ended.claimed, ended.refunded) == ("cooperative", 0, DEPOSIT)
         assert one.purse.closing
+        assert is_marked(one.store.folder, CLOSED)
         with pytest.raises(ChannelClosed):
             await ending.close_together(one, routes, chain, say=said.append, pause=0.0)
     one.close()
@@ -313,6 +475,7 @@ async def test_the_client_alone_gets_the_rest_back(
         await ending.withdraw(one, chain, say=str)
     started = await ending.close_alone(one, chain, say=str)
     assert (started.how, started.close_at) == ("started", NOW + 3_600)
+    assert not is_marked(one.store.folder, CLOSED)
     again = await ending.close_alone(one, chain, say=str)
     assert again == started
     with pytest.raises(SetupError, match="challenge period ends"):
@@ -320,6 +483,7 @@ async def test_the_client_alone_gets_the_rest_back(
     chain.now += 3_600
     ended = await ending.withdraw(one, chain, say=str)
     assert (ended.how, ended.refunded) == ("closed", DEPOSIT)
+    assert is_marked(one.store.folder, CLOSED)
     one.close()
 
 
@@ -338,6 +502,10 @@ async def test_a_close_on_chain_is_noticed(opening: Open, chain: ToyChain) -> No
     await chain.start_close(one.store.channel, order="by hand")
     await funding.refresh(one, chain)
     assert one.purse.closing
+    assert not is_marked(one.store.folder, CLOSED)
+    await chain.finish_close(one.store.channel, order="by hand too")
+    await funding.refresh(one, chain)
+    assert is_marked(one.store.folder, CLOSED)
     assert spending.overdue(one.purse, now=NOW) == []
     one.close()
 

@@ -13,6 +13,7 @@ import pytest
 
 from bombyx.client.channel import store as store_module
 from bombyx.client.channel.asked import read_asked
+from bombyx.client.channel.durable import write_durable
 from bombyx.client.channel.lock import FolderLock
 from bombyx.client.channel.records import decode_books, encode_books
 from bombyx.client.channel.store import (
@@ -101,7 +102,7 @@ def test_many_changes_at_once_cost_few_writes(
     store: ChannelStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writes: list[int] = []
-    write = store_module.write_durable
+    write = write_durable
 
     def counted(path: Path, data: bytes) -> None:
         writes.append(1)
