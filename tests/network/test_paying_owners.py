@@ -26,9 +26,9 @@ from bombyx.money.channel.payout_documents import (
 )
 from bombyx.money.channel.terms import Ceiling, Voucher, voucher_of
 from gateway.channels.chain.opening import ChainParts, Connection, Process
-from gateway.payouts.repository import Payouts
+from gateway.payouts.repository import Payouts, uneven_payouts
 from gateway.payouts.rows import StoredPayout
-from tests.gateway.payouts.samples import PAYS
+from tests.gateway.payouts.samples import PAYS, live
 from tests.network.harness import MODEL, Network, RunningWorker, network
 from tests.ton.channels.parties import GRAM, wallet_on
 from tests.ton.conftest import base_config, node_modules
@@ -78,6 +78,10 @@ class Paid:
     def owner(self) -> str:
         return raw(self.wallet.address)
 
+    @property
+    def database_url(self) -> str:
+        return f"sqlite:///{self.net.context.engine.url.database}"
+
     def folder(self, number: int) -> Path:
         return self.net.folder / f"state-{number}"
 
@@ -101,7 +105,7 @@ class Paid:
             assert await self.parts.task.round()
 
     async def stored(self) -> StoredPayout:
-        found = await self.payouts.live(self.owner)
+        found = await live(self.database_url, self.owner)
         assert found is not None
         return found
 
@@ -152,7 +156,7 @@ async def paid_network(
         await parts.task.round()
         payouts = Payouts(context.engine, network=chain.network)
         yield Paid(net, chain, devnet, parts, wallet, payouts)
-        assert await payouts.uneven() == []
+        assert await uneven_payouts(context.engine) == []
         assert await context.store.ledger_sum() == 0
 
 
@@ -226,7 +230,7 @@ async def test_a_gateway_restarted_from_an_old_copy_is_healed_by_its_workers(
     for extra in ("-wal", "-shm"):
         database.with_name(database.name + extra).unlink(missing_ok=True)
     async with paid_network(state, chain, devnet, database_url=first) as paid:
-        assert await paid.payouts.live(paid.owner) is None
+        assert await live(paid.database_url, paid.owner) is None
         assert paid.folder(0) == folder
         await paid.add_worker()
         stored = await paid.stored()

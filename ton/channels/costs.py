@@ -24,14 +24,14 @@ def must_bring(gas: Gas, *, prices: Prices = BASECHAIN_2026) -> int:
     return prices.gas_fee(gas) + prices.forward_fee()
 
 
-def attached(gas: Gas, *, prices: Prices = BASECHAIN_2026) -> int:
+def attached(gas: Gas) -> int:
     """What we attach to a message besides its deposit; nearly all of it comes back."""
-    return _HEADROOM * (must_bring(gas, prices=prices) + prices.forward_fee())
+    return _HEADROOM * (must_bring(gas) + BASECHAIN_2026.forward_fee())
 
 
-def to_deposit(amount: int, *, prices: Prices = BASECHAIN_2026) -> int:
+def to_deposit(amount: int) -> int:
     """The value of a top-up of so much: with the whole reserve for rent, should it be due."""
-    return amount + RENT_RESERVE + attached(Gas.TOP_UP, prices=prices)
+    return amount + RENT_RESERVE + attached(Gas.TOP_UP)
 
 
 def claim_cost(*, batched: int = 1, prices: Prices = BASECHAIN_2026) -> int:

@@ -7,7 +7,7 @@ the contract refused is shown as such: it changed nothing.
 from dataclasses import dataclass
 
 from bombyx.money.channel.identity import Channel
-from ton.chain.port import BEGINNING, ChainClient, Happened, Point
+from ton.chain.port import ChainClient, Happened, Point
 from ton.channels.orders import address_of
 from ton.codec.cells import raw
 from ton.codec.messages import (
@@ -67,11 +67,9 @@ class ChannelEvent:
         return self.refunded is not None
 
 
-async def history(
-    chain: ChainClient, channel: Channel, since: Point = BEGINNING
-) -> list[ChannelEvent]:
-    """Everything after `since`, oldest first; raises as `ChainClient.transactions` does."""
-    happened = await chain.transactions(address_of(channel), since)
+async def history(chain: ChainClient, channel: Channel) -> list[ChannelEvent]:
+    """Everything, oldest first; raises as `ChainClient.transactions` does."""
+    happened = await chain.transactions(address_of(channel))
     return [event for event in map(event_of, happened) if event is not None]
 
 

@@ -1,21 +1,19 @@
 """`bombyx owner`: what a worker's owner does outside of the enclave."""
 
 import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bombyx.cli.output import JsonOption, Output
-from bombyx.settings import state_directory
+from ton.owner.clock import unix_seconds
+from ton.owner.folders import states
 from ton.owner.payouts import command as payouts
+from ton.owner.payouts.command import StateOption
 
 owner = typer.Typer(no_args_is_help=True, add_completion=False)
 payouts.add_to(owner)
 
-StateOption = Annotated[
-    list[Path] | None, typer.Option("--state", help="A worker's state folder; repeatable.")
-]
 GatewayOption = Annotated[
     list[str] | None,
     typer.Option(help="Ask this gateway, in place of those that the worker serves; repeatable."),
@@ -70,13 +68,3 @@ def page(
         return owner_document(sights, at=unix_seconds())
 
     serve(told, port=port, ready=lambda url: output.answer({"url": url}, url), now=time.monotonic)
-
-
-def states(named: list[Path] | None) -> list[Path]:
-    """The folders that were named, else the usual one."""
-    return named or [state_directory(None)]
-
-
-def unix_seconds() -> int:
-    """The wall clock."""
-    return int(time.time())  # noqa: TID251 - a shell

@@ -18,6 +18,7 @@ from pytoniq_core.crypto.keys import (
     words,
 )
 
+from ton.wallet.durable import write_new
 from ton.wallet.errors import WalletKeyRefused
 
 WORDS: Final = 24
@@ -26,7 +27,6 @@ MAX_FILE: Final = 4096
 """Bytes; 24 words need 400 at most."""
 _KNOWN: Final = frozenset(words)
 _OTHERS: Final = 0o077
-_OWNER_ONLY: Final = 0o600
 
 
 class WalletKey:
@@ -84,32 +84,17 @@ def read_key(path: Path) -> WalletKey:
         return WalletKey(data)
     try:
         text = data.decode("ascii").strip()
-        return WalletKey(bytes.fromhex(text)) if " " not in text else key_of_words(text)
+        is_words = len(text.split()) > 1  # on one line or on many
+        return key_of_words(text) if is_words else WalletKey(bytes.fromhex(text))
     except ValueError:  # of text and of hex
         raise WalletKeyRefused(f"{path} holds neither 24 words nor a seed") from None
 
 
 def read_or_create_key(path: Path) -> WalletKey:
     """The key in a file, or a new one whose 24 words are there afterwards."""
-    if not (path.exists() or path.is_symlink()):
-        _write_new(path, new_words() + "\n")
+    if not os.path.lexists(path):
+        try:
+            write_new(path, f"{new_words()}\n".encode())
+        except OSError as error:
+            raise WalletKeyRefused(f"cannot write {path}: {error.strerror}") from None
     return read_key(path)
-
-
-def _write_new(path: Path, text: str) -> None:
-    """Whole or not at all under its name, and never over a file that is there."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-    try:
-        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(draft, path)
-    except FileExistsError:
-        return
-    except OSError as error:
-        raise WalletKeyRefused(f"cannot write {path}: {error.strerror}") from None
-    finally:
-        draft.unlink(missing_ok=True)

@@ -75,6 +75,10 @@ class Outbox(Protocol):
         """Orders to sign, oldest first."""
         ...
 
+    async def withdraw(self, order_id: str) -> bool:
+        """Forget a queued order that no kept batch holds, as if it was never put; else False."""
+        ...
+
     async def batches(self) -> list[Batch]:
         """Signed ones whose seqno is not used up, as far as was seen; oldest first."""
         ...

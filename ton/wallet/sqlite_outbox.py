@@ -92,6 +92,16 @@ class SqliteOutbox:
         """See `Outbox.queued`."""
         return self._rows("state = ?", State.QUEUED)[:limit]
 
+    async def withdraw(self, order_id: str) -> bool:
+        """See `Outbox.withdraw`."""
+        if any(order_id in batch.orders for batch in await self.batches()):
+            return False
+        with self._whole():
+            done = self._db.execute(
+                "DELETE FROM orders WHERE id = ? AND state = ?", (order_id, State.QUEUED)
+            )
+        return bool(done.rowcount)
+
     async def batches(self) -> list[Batch]:
         """See `Outbox.batches`."""
         rows = self._db.execute(

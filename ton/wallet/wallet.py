@@ -14,6 +14,7 @@ from typing import Final
 
 from pytoniq_core import Address
 
+from bombyx.errors import SetupError
 from ton.chain.errors import ChainUnreachable, NotSeen
 from ton.chain.external import normal_hash
 from ton.chain.port import BEGINNING, AccountState, ChainClient, Happened
@@ -41,8 +42,11 @@ def _allowed(_: Happened) -> None:
     """People use their wallets elsewhere too; that costs a turn and no money."""
 
 
-MAX_ACCEPTED: Final = 100_000
-"""Queued orders that are compared with what the wallet sent without us."""
+MAX_QUEUED: Final = 100_000
+"""Queued orders that are looked through for those that are not to be sent any more."""
+MAX_ATTEMPTS: Final = 100
+"""Each costs gas: who failed so often will not succeed."""
+_FAILED: Final = frozenset({State.SKIPPED, State.BOUNCED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,24 @@ class Wallet:
     async def put(self, order_id: str, outgoing: Outgoing) -> Order:
         """Keep an order for the next step; one of a known id changes nothing."""
         return await self._outbox.put(order_id, outgoing)
+
+    async def untried(self, order_id: str) -> str:
+        """The order's name, or the next where one of that name came to nothing.
+
+        Raises `OrderFailed` after `MAX_ATTEMPTS` of them.
+        """
+        for attempt in range(MAX_ATTEMPTS):
+            name = f"{order_id} #{attempt}" if attempt else order_id
+            known = await self._outbox.get(name)
+            if known is None or known.state not in _FAILED:
+                return name
+        raise OrderFailed(f"{order_id} failed {MAX_ATTEMPTS} times")
+
+    async def withdraw(self, prefix: str, *, but: str) -> None:
+        """Forget orders that were never signed, by how their ids begin, except one."""
+        for order in await self._outbox.queued(MAX_QUEUED):
+            if order.id.startswith(prefix) and order.id != but:
+                await self._outbox.withdraw(order.id)
 
     async def get(self, order_id: str) -> Order | None:
         """What became of an order so far."""
@@ -181,7 +203,7 @@ class Wallet:
         state = await self._chain.account(self.address)
         since = await self._outbox.read_until()
         batches = await self._outbox.batches()
-        waiting = await self._outbox.queued(MAX_ACCEPTED)
+        waiting = await self._outbox.queued(MAX_QUEUED)
         for batch in batches:
             waiting += await self._orders(batch)
         happened = await self._chain.transactions(self.address, since or BEGINNING)
@@ -272,11 +294,15 @@ def open_wallet(
 ) -> Iterator[Wallet]:
     """The wallet of a key file, its outbox in `folder`.
 
-    Raises `WalletKeyRefused`, and `WalletBusy` where another process has it open.
+    Raises `WalletKeyRefused`, `SetupError` where the folder cannot be made, and `WalletBusy` where
+    another process has it open.
     """
     key = read_key(key_file)
     address = wallet_address(key.public_key, network=chain.network)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SetupError(f"{folder} cannot be a wallet's outbox: {error.strerror}") from None
     name = f"outbox-{chain.network}-{bytes(address.hash_part).hex()[:16]}.db"
     outbox = SqliteOutbox(folder / name, source=address)
     try:

@@ -130,8 +130,6 @@ async def test_strays_and_refusals_are_told_as_such(parties: Parties, devnet: De
     assert (refused.kind, refused.exit_code, refused.close_at) == ("start_close", Err.SENDER, None)
     kinds = [one.kind for one in await history(parties.chain, parties.channel)]
     assert kinds == ["top_up", "stray", "stray", "start_close"]
-    since = (await history(parties.chain, parties.channel))[2].point
-    assert len(await history(parties.chain, parties.channel, since)) == 1
 
 
 async def test_a_wallet_s_own_transaction_from_outside_is_no_event(parties: Parties) -> None:

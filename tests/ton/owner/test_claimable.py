@@ -75,3 +75,13 @@ def test_the_files_of_a_state_folder_are_read_and_broken_ones_passed_over(tmp_pa
     (found,) = look([tmp_path], (), models=(), now=lambda: AT)
     assert [one.claimable for one in together(payables_of(found))] == [500]
     assert found.seen is None
+
+
+def test_no_more_can_be_claimed_than_was_seen_deposited() -> None:
+    rich = sight(payouts=file(held("aa", 5_000)), seen=seen("aa", 100))
+    told = owner_document([rich, sight(payouts=file(held("aa", 4_000)))], at=AT)
+    (one,) = told["payouts"]
+    assert (one["vouched_nano"], one["deposited_nano"]) == ("5000", "1000")
+    assert one["claimable_nano"] == told["totals"]["claimable_nano"] == "900"
+    (one,) = owner_document([sight(payouts=file(held("aa", 5)))], at=AT)["payouts"]
+    assert (one["deposited_nano"], one["claimable_nano"]) == (None, "5")

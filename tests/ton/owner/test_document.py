@@ -20,7 +20,8 @@ from tests.ton.owner.samples import (
     sight,
     standing,
 )
-from ton.owner.status.asking import folders, origin
+from ton.owner.folders import folders
+from ton.owner.status.asking import origin
 from ton.owner.status.document import owner_document
 from ton.owner.status.shown import shown
 from ton.owner.status.sums import gram, utilisation
@@ -128,7 +129,7 @@ def test_a_gateway_is_asked_where_its_owner_named_it(typed: str, asked: str) -> 
     assert origin(typed) == asked
 
 
-@pytest.mark.parametrize("typed", ["g.example", "ftp://g.example", "https://"])
+@pytest.mark.parametrize("typed", ["g.example", "ftp://g.example", "https://", "http://["])
 def test_what_is_no_gateway_is_refused(typed: str) -> None:
     with pytest.raises(SetupError, match="is no gateway"):
         origin(typed)
@@ -144,3 +145,5 @@ def test_a_folder_of_several_workers_stands_for_all_of_them(tmp_path: Path) -> N
         tmp_path / "worker-2",
     ]
     assert folders([tmp_path / "none"]) == [tmp_path / "none"]
+    with pytest.raises(SetupError, match="cannot look into"):
+        folders([tmp_path / ("x" * 300)])

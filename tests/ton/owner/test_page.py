@@ -98,9 +98,18 @@ def test_many_tabs_look_once_a_second() -> None:
     assert [fresh.body() for _ in range(3)] == [b'{"looks":1}', b'{"looks":1}', b'{"looks":2}']
 
 
-def test_what_cannot_be_looked_at_is_said_in_a_sentence() -> None:
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (SetupError("ftp://g is no gateway"), (503, b'{"error": "ftp://g is no gateway"}')),
+        (ValueError("content"), (500, b'{"error": "an unforeseen ValueError"}')),
+    ],
+)
+def test_what_cannot_be_looked_at_is_said_in_a_sentence(
+    error: Exception, said: tuple[int, bytes]
+) -> None:
     def fail() -> dict[str, object]:
-        raise SetupError("ftp://g is no gateway")
+        raise error
 
     with Server(fail, port=0, now=lambda: 0.0) as one:
         thread = threading.Thread(target=one.serve_forever, args=(0.01,))
@@ -108,7 +117,7 @@ def test_what_cannot_be_looked_at_is_said_in_a_sentence() -> None:
         status, _, body = get(one, f"/{one.token}/{DATA}")
         one.shutdown()
         thread.join()
-    assert (status, body) == (503, b'{"error": "ftp://g is no gateway"}')
+    assert (status, body) == said
 
 
 def test_a_taken_port_is_said_in_a_sentence(server: Server) -> None:

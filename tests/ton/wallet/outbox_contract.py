@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from pytoniq_core import Address
 
+from tests.ton.comments import comment
 from ton.chain.port import BEGINNING, Point
 from ton.codec.cells import Writer, raw
-from ton.wallet.comments import comment
 from ton.wallet.outbox import Batch, Outbox, State
 from ton.wallet.outgoing import Outgoing
 
@@ -58,6 +58,25 @@ class OutboxContract:
         await box.put("b", Outgoing(TO, 1))
         assert await box.sign(batch(0, "a", "b"))
         assert [one.orders for one in await box.batches()] == [("a",), ("a", "b")]
+
+    async def test_what_was_never_signed_is_withdrawn_and_may_come_again(self, box: Outbox) -> None:
+        for name in "ab":
+            await box.put(name, Outgoing(TO, 1))
+        assert await box.withdraw("a")
+        assert not await box.withdraw("a")
+        assert await states(box, "a", "b") == [None, State.QUEUED]
+        assert (await box.put("a", Outgoing(TO, 2))).outgoing.value == 2
+        assert [one.id for one in await box.queued(9)] == ["b", "a"]
+
+    async def test_what_a_kept_batch_holds_is_not_withdrawn(self, box: Outbox) -> None:
+        await box.put("a", Outgoing(TO, 1))
+        await box.sign(batch(0, "a"))
+        assert not await box.withdraw("a")
+        await box.expire(batch(0, "a"))
+        assert not await box.withdraw("a")
+        assert await states(box, "a") == [State.QUEUED]
+        await box.advance(None, BEGINNING, seqno=1)
+        assert await box.withdraw("a")
 
     async def test_results_are_written_and_the_rest_is_queued_again(self, box: Outbox) -> None:
         for name in "abc":

@@ -85,3 +85,10 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
         read_key(link)
     with pytest.raises(WalletKeyRefused, match="cannot read"):
         read_key(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("between", ["\n", "\r\n", "\t", "  "])
+def test_words_are_read_however_they_are_spaced(tmp_path: Path, between: str) -> None:
+    words = new_words()
+    spaced = written(tmp_path, between.join(words.split()) + "\n")
+    assert read_key(spaced).public_key == key_of_words(words).public_key

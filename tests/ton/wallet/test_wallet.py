@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pytoniq_core import Address
 
+from tests.ton.comments import comment
 from tests.ton.wallet.fixtures import GRAM, KEY, OWN, SOMEBODY, Flaky
 from ton.chain.agreed import AgreedChain
 from ton.chain.errors import ForeignContract, NotSeen, ProviderFault
@@ -14,7 +15,6 @@ from ton.codec.cells import raw
 from ton.codec.messages import StartClose
 from ton.devnet.chain import Devnet
 from ton.tvm.accounts import Status
-from ton.wallet.comments import comment
 from ton.wallet.errors import OrderFailed, WalletBusy, WalletForeign, WalletShort
 from ton.wallet.keys import read_or_create_key
 from ton.wallet.outbox import Outbox, State

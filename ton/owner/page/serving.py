@@ -104,11 +104,18 @@ class Page(BaseHTTPRequestHandler):
         return self.headers.get("Host") in {f"{HOST}:{port}", f"localhost:{port}"}
 
     def _tell(self) -> None:
+        status, sentence = HTTPStatus.OK, ""
         try:
-            self._answer(HTTPStatus.OK, self._fresh.body(), "application/json")
+            body = self._fresh.body()
         except BombyxError as error:
-            body = json.dumps({"error": error.message}).encode()
-            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, body, "application/json")
+            status, sentence = HTTPStatus.SERVICE_UNAVAILABLE, error.message
+        except Exception as error:  # noqa: BLE001 - the boundary of a page that stays open
+            # The message of an unforeseen error may hold content; its type cannot.
+            kind = type(error).__name__
+            status, sentence = HTTPStatus.INTERNAL_SERVER_ERROR, f"an unforeseen {kind}"
+        if sentence:
+            body = json.dumps({"error": sentence}).encode()
+        self._answer(status, body, "application/json")
 
     def _answer(self, status: HTTPStatus, body: bytes, kind: str) -> None:
         self.send_response(status)

@@ -1,7 +1,6 @@
 """`bombyx owner init|earnings|claim|watch`: flags in, one document out (SPEC 8.6)."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bombyx.cli.output import JsonOption, Output
+from bombyx.errors import SetupError
 from bombyx.settings import load_settings, state_directory
+from ton.owner.clock import unix_seconds
+from ton.owner.folders import folders, states
 
 if TYPE_CHECKING:
     from ton.chain.port import ChainClient
     from ton.owner.payouts.round import Claim, Owner, Standing
 
-GRAM = 10**9
 FOLDER = "owner"
 WORDS_FILE = "wallet.words"
 KEY_FILE = "payout.key"
@@ -80,8 +81,9 @@ def earnings(
         async with _chain(config) as chain:
             return await _owner(chain, state).look()
 
-    standings = asyncio.run(run())
-    Output(as_json=as_json).answer(_document(standings), *_lines(standings))
+    standings, output = asyncio.run(run()), Output(as_json=as_json)
+    _say_unpaid(output, state)
+    output.answer(_document(standings), *_lines(standings))
 
 
 def claim(
@@ -96,6 +98,8 @@ def claim(
     as_json: JsonOption = False,
 ) -> None:
     """Claim what is worth it, and wait until the chain has paid."""
+    from ton.owner.payouts.files import is_paid  # noqa: PLC0415 - quick --help
+    from ton.owner.status.sums import gram  # noqa: PLC0415
 
     async def run() -> "tuple[list[Claim], list[Standing]]":
         async with _chain(config) as chain:
@@ -105,10 +109,15 @@ def claim(
             return claims, await owner.look()
 
     claims, standings = asyncio.run(run())
-    told = [f"claimed {gram(one.paid)} of {one.channel[:16]}" for one in claims]
+    told = [f"claimed {gram(one.paid)} GRAM of {one.channel[:16]}" for one in claims]
     document = {"claims": [one.document() for one in claims], **_document(standings)}
     shown = told or ["nothing is worth a claim now: --all claims what there is"]
-    Output(as_json=as_json).answer(document, *shown, *_lines(standings))
+    output = Output(as_json=as_json)
+    _say_unpaid(output, state)
+    output.answer(document, *shown, *_lines(standings))
+    for named in states(state):
+        if not any(map(is_paid, folders([named]))):
+            raise SetupError(f"nothing was claimed of {named}: no voucher of a gateway lies there")
 
 
 def watch(
@@ -131,7 +140,9 @@ def watch(
         async with _chain(config) as chain:
             owner = _owner(chain, state)
             with _wallet(chain, folder, mnemonic_file) as wallet:
-                output.answer({"watching": [str(one) for one in _states(state)]}, "watching")
+                watched = [str(one) for one in folders(states(state))]
+                _say_unpaid(output, state)
+                output.answer({"watching": watched}, "watching")
                 await watching(owner, wallet, every_s=every, say=output.say)
 
     asyncio.run(run())
@@ -143,11 +154,6 @@ def add_to(group: typer.Typer) -> None:
         group.command()(command)
 
 
-def gram(nano: int) -> str:
-    """An amount for people."""
-    return f"{nano / GRAM:.9f}".rstrip("0").rstrip(".") + " GRAM"
-
-
 def _document(standings: "Sequence[Standing]") -> dict[str, Any]:
     return {
         "channels": [one.document() for one in standings],
@@ -157,25 +163,31 @@ def _document(standings: "Sequence[Standing]") -> dict[str, Any]:
     }
 
 
+def _say_unpaid(output: Output, state: list[Path] | None) -> None:
+    from ton.owner.payouts.files import is_paid  # noqa: PLC0415 - quick --help
+
+    for folder in folders(states(state)):
+        if not is_paid(folder):
+            output.say(f"{folder} holds no vouchers: no gateway pays there by channel yet")
+
+
 def _lines(standings: "Sequence[Standing]") -> list[str]:
+    from ton.owner.status.sums import gram  # noqa: PLC0415 - quick --help
+
     lines = []
     for one in standings:
         payable = one.payable
         lines.append(
             f"{payable.channel.account.hex()[:16]}  {one.state:8} "
-            f"voucher {gram(payable.best.amount)}, claimable {gram(one.claimable)}"
+            f"voucher {gram(payable.best.amount)}, claimable {gram(one.claimable)} GRAM"
         )
         if one.gap:
-            lines.append(f"  in no voucher yet: {gram(one.gap)}; if that lasts, the gateway cheats")
+            lines.append(f"  in no voucher yet: {gram(one.gap)} GRAM; if that lasts, it cheats")
         if one.uncovered:
-            lines.append(f"  beyond the gateway's deposit: {gram(one.uncovered)}")
+            lines.append(f"  beyond the gateway's deposit: {gram(one.uncovered)} GRAM")
         if one.trouble:
             lines.append(f"  not seen: {one.trouble}")
     return lines or ["no gateway pays these workers by channel yet"]
-
-
-def _states(named: list[Path] | None) -> list[Path]:
-    return named or [state_directory(None)]
 
 
 def _home(folder: Path | None) -> Path:
@@ -185,11 +197,7 @@ def _home(folder: Path | None) -> Path:
 def _owner(chain: "ChainClient", state: list[Path] | None) -> "Owner":
     from ton.owner.payouts.round import Owner  # noqa: PLC0415 - quick --help
 
-    return Owner(chain, _states(state), unix=_unix)
-
-
-def _unix() -> int:
-    return int(time.time())  # noqa: TID251 - a shell
+    return Owner(chain, states(state), unix=unix_seconds)
 
 
 @asynccontextmanager

@@ -5,7 +5,6 @@ owner need not trust with more than the loss of what it holds.
 """
 
 import os
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,10 +24,10 @@ from bombyx.money.channel.payout_documents import (
     admit_payout,
 )
 from bombyx.money.channel.terms import NO_CEILING, Ceiling, Voucher, check_offered
+from ton.wallet.durable import drafted
 
 MAX_BYTES: Final = 1 << 20
 """Several times what the longest file needs."""
-_OWNER_ONLY: Final = 0o600
 
 
 @dataclass(slots=True)
@@ -44,6 +43,11 @@ class Payable:
     billed: int = 0
     is_current: bool = False
     folders: list[Path] = field(default_factory=list)
+
+
+def is_paid(folder: Path) -> bool:
+    """Whether a gateway's vouchers lie in a worker's folder."""
+    return (folder / PAYOUTS_FILE).is_file()
 
 
 def read_folders(folders: Sequence[Path]) -> list[Payable]:
@@ -114,19 +118,13 @@ def write_seen(folder: Path, seen: Sequence[SeenPayout], *, at: int) -> None:
     Written even when there is nothing: it tells the worker that its owner watches.
     """
     document = SeenFile(v="bombyx-payouts-seen/1", at=at, seen=list(seen))
-    draft = folder / f"{SEEN_FILE}.{secrets.token_hex(8)}"
+    path = folder / SEEN_FILE
     try:
-        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
-        with os.fdopen(handle, "wb") as file:
-            file.write(canonical.encode(document))
-            file.flush()
-            os.fsync(file.fileno())
-        _same_owner(folder, draft)
-        draft.replace(folder / SEEN_FILE)
+        with drafted(path, canonical.encode(document)) as draft:
+            _same_owner(folder, draft)
+            draft.replace(path)
     except OSError as error:
-        raise SetupError(f"cannot write {folder / SEEN_FILE}: {error.strerror}") from None
-    finally:
-        draft.unlink(missing_ok=True)
+        raise SetupError(f"cannot write {path}: {error.strerror}") from None
 
 
 def _same_owner(folder: Path, draft: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from bombyx.errors import SetupError
+from ton.wallet.durable import write_new
 
 SEED_BYTES: Final = 32
 _OTHERS: Final = 0o077
@@ -14,13 +15,8 @@ _OTHERS: Final = 0o077
 def payout_seed(path: Path) -> bytes:
     """The seed in a file as hex, made when there is none; raises `SetupError`."""
     try:
-        if not (path.exists() or path.is_symlink()):
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(handle, "w") as file:
-                file.write(secrets.token_bytes(SEED_BYTES).hex() + "\n")
-                file.flush()
-                os.fsync(file.fileno())
+        if not os.path.lexists(path):
+            write_new(path, f"{secrets.token_bytes(SEED_BYTES).hex()}\n".encode())
         if path.is_symlink() or path.stat().st_mode & _OTHERS:
             raise SetupError(f"{path} must be a file that only its owner reads: chmod 600 it")
         seed = bytes.fromhex(path.read_text().strip())

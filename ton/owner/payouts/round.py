@@ -20,6 +20,7 @@ from ton.channels import orders
 from ton.channels.costs import claim_cost
 from ton.channels.history import event_of
 from ton.channels.seen import Seen, look
+from ton.owner.folders import folders
 from ton.owner.payouts.files import Payable, read_folders, write_seen
 from ton.wallet.outbox import Order
 from ton.wallet.wallet import Wallet
@@ -117,21 +118,22 @@ class Claim:
 
 
 class Owner:
-    """The workers of these state folders, on one chain; `unix` tells this machine's time."""
+    """The workers of these state folders, or in them, on one chain; `unix` tells the time here."""
 
     def __init__(
-        self, chain: ChainClient, folders: Sequence[Path], *, unix: Callable[[], int]
+        self, chain: ChainClient, named: Sequence[Path], *, unix: Callable[[], int]
     ) -> None:
         self._chain = chain
-        self._folders = list(folders)
+        self._named = list(named)
         self._unix = unix
 
     async def look(self) -> list[Standing]:
         """Everything as it stands; workers are told what the chain shows. Raises `SetupError`."""
-        payables = await asyncio.to_thread(read_folders, self._folders)
+        workers = await asyncio.to_thread(folders, self._named)
+        payables = await asyncio.to_thread(read_folders, workers)
         mine = [one for one in payables if one.channel.network == self._chain.network]
         standings = list(await asyncio.gather(*map(self._see, mine)))
-        for folder in self._folders:
+        for folder in workers:
             seen = [_told(one) for one in standings if folder in one.payable.folders and one.seen]
             await asyncio.to_thread(write_seen, folder, seen, at=self._unix())
         return standings
@@ -177,7 +179,10 @@ class Owner:
     async def _order(self, wallet: Wallet, one: Standing, total: int) -> Order:
         channel, seen = one.payable.channel, one.seen
         at = 0 if seen is None else seen.last.lt
-        order_id = f"claim:{channel.network}:{channel.account.hex()}:{total}:{at}"
+        claims = f"claim:{channel.network}:{channel.account.hex()}:"
+        order_id = await wallet.untried(f"{claims}{total}:{at}")
+        # A wallet without gas would keep one for each rise of the total, and later send them all.
+        await wallet.withdraw(claims, but=order_id)
         claim = orders.claim(channel, total, ceiling=one.payable.best, query_id=at & 2**64 - 1)
         return await wallet.put(order_id, claim)
 

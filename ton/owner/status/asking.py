@@ -19,6 +19,7 @@ from bombyx.control.wire import Order
 from bombyx.errors import LinkError, NotCanonical, SetupError
 from bombyx.link.standing import MAX_MODELS, MAX_STANDING_BYTES, WorkerStanding, parse_standing
 from bombyx.money.channel.payout_documents import PAYOUTS_FILE, SEEN_FILE, PayoutFile, SeenFile
+from ton.owner.folders import folders
 from ton.owner.status.sight import Sight
 
 Read = TypeVar("Read", bound=Document)
@@ -29,20 +30,10 @@ MAX_FILE_BYTES = 2**20
 MOST_AT_ONCE = 8
 NOBODY = "0" * 64
 """Asks for prices before there is a worker."""
-_WORKERS = ("gpu-*", "worker-*")
-"""Folders of workers in the one that was named: groups of GPUs, and those of `bombyx up`."""
+_NO_GATEWAY = "{} is no gateway: https://HOST or wss://HOST/…"
 _NOT_FOUND = 404
 _SCHEMES = {"ws": "http", "wss": "https", "http": "http", "https": "https"}
 _MODEL = re.compile(r"[A-Za-z0-9._:/@+-]{1,128}")
-
-
-def folders(named: Sequence[Path]) -> list[Path]:
-    """Each worker's own; a folder of several stands for all of them."""
-    found: list[Path] = []
-    for folder in named:
-        inside = [one for name in _WORKERS for one in folder.glob(name) if one.is_dir()]
-        found += sorted(inside) or [folder]
-    return list(dict.fromkeys(found))
 
 
 def look(
@@ -64,9 +55,12 @@ def origin(url: str) -> str:
 
     Raises `SetupError`.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # of brackets
+        raise SetupError(_NO_GATEWAY.format(url)) from None
     if parts.scheme not in _SCHEMES or not parts.netloc:
-        raise SetupError(f"{url} is no gateway: https://HOST or wss://HOST/…")
+        raise SetupError(_NO_GATEWAY.format(url))
     path = "" if parts.scheme.startswith("ws") else parts.path.rstrip("/").removesuffix("/v1")
     return f"{_SCHEMES[parts.scheme]}://{parts.netloc}{path}"
 

@@ -14,12 +14,16 @@ from ton.owner.status.sight import Sight
 
 @dataclass(frozen=True, slots=True)
 class Payable:
-    """A payout channel; `seen_at` is when its owner's tools last saw it on chain, 0 for never."""
+    """A payout channel; `seen_at` is when its owner's tools last saw it on chain, 0 for never.
+
+    `deposited` is None where nobody has looked: the voucher alone says then what there is.
+    """
 
     network: str
     channel: str
     gateway: str
     vouched: int
+    deposited: int | None = None
     claimed: int = 0
     close_at: int = 0
     closed: bool = False
@@ -28,17 +32,21 @@ class Payable:
     @property
     def claimable(self) -> int:
         """Nano that a claim would bring now, fees aside."""
-        return 0 if self.closed else max(self.vouched - self.claimed, 0)
+        if self.closed:
+            return 0
+        paid = self.vouched if self.deposited is None else min(self.vouched, self.deposited)
+        return max(paid - self.claimed, 0)
 
     def document(self) -> dict[str, Any]:
         """For JSON."""
         amounts = {
             "vouched_nano": str(self.vouched),
+            "deposited_nano": None if self.deposited is None else str(self.deposited),
             "claimed_nano": str(self.claimed),
             "claimable_nano": str(self.claimable),
         }
         rest = asdict(self)
-        del rest["vouched"], rest["claimed"]
+        del rest["vouched"], rest["deposited"], rest["claimed"]
         return rest | amounts
 
 
@@ -56,6 +64,7 @@ def payables_of(sight: Sight) -> list[Payable]:
                 channel=channel.channel,
                 gateway=held.gateway,
                 vouched=int(held.voucher.amount) if held.voucher else 0,
+                deposited=int(on_chain.deposited) if on_chain else None,
                 claimed=int(on_chain.claimed) if on_chain else 0,
                 close_at=on_chain.close_at if on_chain else 0,
                 closed=on_chain.closed if on_chain else False,
@@ -71,11 +80,13 @@ def together(payables: Iterable[Payable]) -> list[Payable]:
     for one in payables:
         other = found.setdefault((one.network, one.channel), one)
         newer = max(one, other, key=lambda each: each.seen_at)
+        deposits = [each.deposited for each in (one, other) if each.deposited is not None]
         found[one.network, one.channel] = Payable(
             network=one.network,
             channel=one.channel,
             gateway=one.gateway,
             vouched=max(one.vouched, other.vouched),
+            deposited=max(deposits) if deposits else None,  # it never falls
             claimed=max(one.claimed, other.claimed),
             close_at=newer.close_at,
             closed=one.closed or other.closed,

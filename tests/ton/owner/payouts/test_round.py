@@ -6,15 +6,18 @@ import msgspec
 import pytest
 
 from bombyx.errors import SetupError
-from bombyx.money.channel.payout_documents import PAYOUTS_FILE
+from bombyx.money.channel.payout_documents import PAYOUTS_FILE, SEEN_FILE
 from tests.ton.channels.parties import GRAM, wallet_on
 from tests.ton.owner.payouts.workers import GATEWAY, Scene
 from ton.chain.agreed import AgreedChain
 from ton.channels import orders
-from ton.channels.costs import claim_cost
+from ton.channels.costs import attached, claim_cost
+from ton.channels.history import history
+from ton.codec.constants import Gas
 from ton.devnet.chain import Devnet
 from ton.owner.payouts.round import Owner
 from ton.owner.payouts.watching import turn
+from ton.wallet.errors import OrderFailed
 
 
 @pytest.fixture
@@ -135,6 +138,58 @@ async def test_a_wallet_without_gas_is_told(
     scene.worker("a", [scene.held(GRAM)])
     (trouble,) = await turn(owner_of(scene), scene.owner, say=unheard)
     assert "lacks" in trouble
+
+
+async def test_one_claim_waits_for_gas_however_often_its_total_grew(
+    chain: AgreedChain, devnet: Devnet, tmp_path: Path
+) -> None:
+    scene = Scene(chain, devnet, tmp_path, rich=False)
+    await scene.deposit(salt=1)
+    await scene.deposit(salt=2)
+    owner = owner_of(scene)
+    other = scene.held(GRAM, salt=2)
+    for amount in (GRAM, 2 * GRAM, 3 * GRAM):
+        scene.worker("a", [scene.held(amount), other])
+        (trouble,) = await turn(owner, scene.owner, say=unheard)
+        assert "lacks" in trouble
+    assert len(await scene.owner._outbox.queued(9)) == 2
+    devnet.give(scene.owner.address, GRAM)
+    claims = await owner.claim(scene.owner)
+    assert sorted(one.paid for one in claims) == [GRAM, 3 * GRAM]
+    events = await history(chain, scene.channel())
+    assert [one.kind for one in events] == ["top_up", "claim"]
+
+
+async def test_a_claim_that_the_wallet_could_not_send_is_made_again(
+    chain: AgreedChain, devnet: Devnet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ton.wallet.wallet.FEE", 0)
+    monkeypatch.setattr("ton.wallet.wallet.KEPT", 0)
+    scene = Scene(chain, devnet, tmp_path, rich=False)
+    await scene.deposit()
+    scene.worker("a", [scene.held(GRAM)])
+    devnet.give(scene.owner.address, attached(Gas.CLAIM) + 1)
+    with pytest.raises(OrderFailed, match="skipped"):
+        await owner_of(scene).claim(scene.owner)
+    devnet.give(scene.owner.address, GRAM)
+    (one,) = await owner_of(scene).claim(scene.owner)
+    assert one.paid == GRAM
+
+
+async def test_a_folder_of_several_workers_stands_for_them_and_is_told_nothing(
+    scene: Scene,
+) -> None:
+    await scene.deposit()
+    for name in ("gpu-0", "gpu-1"):
+        scene.worker(name, [scene.held(GRAM, billed=GRAM)])
+    owner = Owner(scene.chain, [scene.root], unix=scene.devnet.now)
+    (standing,) = await owner.look()
+    assert standing.payable.billed == 2 * GRAM
+    assert not (scene.root / SEEN_FILE).exists()
+    assert len(scene.told("gpu-1").seen) == 1
+    scene.worker("gpu-2", [scene.held(GRAM, billed=GRAM)])
+    (standing,) = await owner.look()
+    assert standing.payable.billed == 3 * GRAM
 
 
 @pytest.mark.parametrize("amount", ["2000000000", "999"])
