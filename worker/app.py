@@ -6,10 +6,9 @@ are renewed every few minutes, keys every 12 hours, both while requests run.
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import structlog
 
@@ -20,6 +19,7 @@ from bombyx.link.frames import LinkType
 from bombyx.money.offer import Prices
 from worker.admission import Admission, Peer
 from worker.attest.port import Quoter
+from worker.background import Background
 from worker.clock import Clock
 from worker.engine.port import Engine, EngineModel
 from worker.identity import (
@@ -99,7 +99,7 @@ class Worker:
         self._resumed.set()
         self._changed = asyncio.Event()
         self._statuses: list[bytes] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background(self.notices.tell)
         self._dialer = self._make_dialer()
 
     @classmethod
@@ -135,7 +135,7 @@ class Worker:
         self._dialer.start(self.generations.current)
         work = self._report(), self._renew_offers(), self._rotate_keys(), self._watch_clock()
         for one in work:
-            self._spawn(one)
+            self._background.spawn(one)
 
     async def given_up(self) -> None:
         """Return when every gateway has sent this worker away for good."""
@@ -152,10 +152,7 @@ class Worker:
         await self.till.close()
         for _, press in self._desks.values():
             press.close()
-        for task in list(self._tasks):
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._background.close()
 
     def publish(self, generation: Generation) -> None:
         """New offers of every model, to every gateway."""
@@ -180,7 +177,7 @@ class Worker:
     async def rotate(self) -> None:
         """Become a new generation: new links first, the old ones go once nothing may come there."""
         old, _ = await self._succeed()
-        self._spawn(self._retire(old))
+        self._background.spawn(self._retire(old))
 
     async def serve_models(self, models: Sequence[EngineModel]) -> "asyncio.Task[None]":
         """Become a generation with these models; the old links end when their requests have.
@@ -197,13 +194,13 @@ class Worker:
         if not self.is_paused and not await self._dialer.linked(new, LINKED_SECONDS):
             self.models = before
             self.generations.take_back(old)
-            self._spawn(self._dialer.retire(new, 0))
+            self._background.spawn(self._dialer.retire(new, 0))
             raise SetupError(
                 "no gateway takes the worker with these models, so it serves on as it was; "
                 "the log says why"
             )
         self._changed.set()
-        return self._spawn(self._dialer.retire(old, MAX_SECONDS))
+        return self._background.spawn(self._dialer.retire(old, MAX_SECONDS))
 
     async def pause(self) -> None:
         """Hang up on every gateway; requests that run end in peace. Undone by `resume`."""
@@ -212,7 +209,7 @@ class Worker:
         self.is_paused = True
         self._resumed.clear()
         _log.info("paused")
-        self._spawn(self._dialer.hang_up(MAX_SECONDS))
+        self._background.spawn(self._dialer.hang_up(MAX_SECONDS))
 
     async def resume(self) -> None:
         """Dial again, with a keyset of its own: what still runs keeps the links of the old one."""
@@ -364,7 +361,7 @@ class Worker:
     async def _renew(self) -> None:
         """A new generation at once; what runs on the old links ends in peace."""
         old, _ = await self._succeed()
-        self._spawn(self._dialer.retire(old, MAX_SECONDS))
+        self._background.spawn(self._dialer.retire(old, MAX_SECONDS))
 
     async def _watch_clock(self) -> None:
         await watch_clock(self._parts.clock, self.notices, self._renew)
@@ -375,12 +372,6 @@ class Worker:
 
     async def _born(self) -> Generation:
         return await _born(self._settings, self._parts, self._boot, self.models)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
 
 async def _born(

@@ -35,6 +35,9 @@ def serve_worker(  # noqa: PLR0913 - one parameter per flag
         Path | None, typer.Option(help="Python of SGLang's or vLLM's environment.")
     ] = None,
     wallet: Annotated[str | None, typer.Option(help="Address that earnings go to.")] = None,
+    payout_key: Annotated[
+        str | None, typer.Option(help="The owner's key, of `bombyx owner init`.")
+    ] = None,
     price_prompt: _Nano = None,
     price_cached: _Nano = None,
     price_completion: _Nano = None,
@@ -90,6 +93,7 @@ def serve_worker(  # noqa: PLR0913 - one parameter per flag
         "also": tuple(also) if also else None,
         "engine_python": engine_python,
         "wallet": wallet,
+        "payout_key": payout_key,
         "price_prompt": price_prompt,
         "price_cached": price_cached,
         "price_completion": price_completion,

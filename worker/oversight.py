@@ -16,6 +16,8 @@ JOURNAL, ROLLBACK, CLOCK = "journal", "rollback", "clock"
 """Names of notices."""
 CLOCK_SECONDS = 5.0
 """Between two looks at the clock."""
+CLOCK_TOLD_SECONDS = 3600.0
+"""How long the owner is told that the clock was set: with new keys it is over, but worth a look."""
 
 _log = structlog.get_logger("worker")
 
@@ -53,12 +55,15 @@ async def watch_clock(clock: Clock, notices: Notices, renew: Callable[[], Awaita
     Where it was set wrong, gateways refuse the new keyset, and the link's notice says so.
     """
     loop = asyncio.get_running_loop()
-    watch = ClockWatch(clock(), loop.time())
+    watch, told_until = ClockWatch(clock(), loop.time()), 0.0
     while True:
         await asyncio.sleep(CLOCK_SECONDS)
         seconds = watch.jump(clock(), loop.time())
         if seconds is None:
+            if loop.time() >= told_until:
+                notices.clear(CLOCK)
             continue
+        told_until = loop.time() + CLOCK_TOLD_SECONDS
         which = "ahead" if seconds > 0 else "back"
         notices.tell(CLOCK, f"the clock was set {abs(seconds):.0f} s {which}: the keys are new")
         _log.error("clock_set", seconds=round(seconds))

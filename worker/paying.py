@@ -34,7 +34,8 @@ def make_till(
     settings: WorkerSettings, journal: Journal, notices: Notices, *, folder: Path | None
 ) -> Till:
     """The till, not open yet."""
-    return Till(journal, rules_of(settings), folder=folder, tell=notices.tell)
+    rules = rules_of(settings)
+    return Till(journal, rules, folder=folder, tell=notices.tell, clear=notices.clear)
 
 
 def reserver(credit: Credit, journal: Journal, notices: Notices) -> Reserve:

@@ -88,6 +88,7 @@ async def test_it_dies_with_its_parent(gateway: GatewayPeer, tmp_path: Path) -> 
         (["--gateway", "nonsense"], "is no gateway"),
         (["--gateway", "http://127.0.0.1:1", "--engine", "openai"], "--engine-url"),
         (["--gateway", "http://127.0.0.1:1", "--engine", "magic"], "engine"),
+        (["--gateway", "http://127.0.0.1:1", "--payout-key", "canary"], "payout_key"),
     ],
 )
 def test_what_is_set_up_wrong_is_said_in_one_sentence(

@@ -247,3 +247,26 @@ def test_a_clock_that_was_set_is_told_from_one_that_goes(
     watch = ClockWatch(1_000_000, 50.0)
     assert watch.jump(1_000_000 + went_ms, 50.0 + steady) == jump
     assert watch.jump(1_000_000 + went_ms + 1000, 51.0 + steady) is None
+
+
+async def test_that_the_clock_was_set_is_told_for_a_while_and_then_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(oversight, "CLOCK_SECONDS", 0.01)
+    monkeypatch.setattr(oversight, "CLOCK_TOLD_SECONDS", 0.15)
+    off, renewed, notices = [0], [], Notices(now_ms)
+
+    async def renew() -> None:
+        renewed.append(off[0])
+
+    watching = asyncio.create_task(oversight.watch_clock(lambda: now_ms() + off[0], notices, renew))
+    await asyncio.sleep(0.03)
+    off[0] = HOUR_MS
+    await until(notices.document)
+    assert notices.document()[0]["name"] == oversight.CLOCK
+    await asyncio.sleep(0.03)
+    assert notices.document(), "not gone at the next look"
+    await until(lambda: not notices.document())
+    assert renewed == [HOUR_MS]
+    watching.cancel()
+    await asyncio.wait({watching})

@@ -66,12 +66,21 @@ async def control_socket(folder: Path, obey: Obey) -> AsyncIterator[None]:
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, obey: Obey) -> None:
     async with asyncio.timeout(READ_SECONDS):
         line = await reader.readline()
+    writer.write(await _reply(line, obey) + b"\n")
+    await writer.drain()
+
+
+async def _reply(line: bytes, obey: Obey) -> bytes:
+    """Whatever happens, there is an answer."""
     try:
         order = decode_order(line)
-        reply = Reply(told=await obey(order))
-        if order.do != "status":
-            _log.info("obeyed", order=order.do, model=order.model or None)
+        reply = msgspec.json.encode(Reply(told=await obey(order)))
     except BombyxError as error:
-        reply = Reply(error=error.message)
-    writer.write(msgspec.json.encode(reply) + b"\n")
-    await writer.drain()
+        return msgspec.json.encode(Reply(error=error.message))
+    except Exception as error:  # noqa: BLE001 - a boundary: a bug is answered, its words may be content
+        kind = type(error).__name__
+        _log.error("order_failed", kind=kind)
+        return msgspec.json.encode(Reply(error=f"the worker failed at this order ({kind})"))
+    if order.do != "status":
+        _log.info("obeyed", order=order.do, model=order.model or None)
+    return reply

@@ -133,15 +133,21 @@ class Journal:
         self._counter.raise_once()
 
     async def payout(self, told: str) -> str:
-        """The address that earnings go to: `told`, and kept; or the one that was kept."""
-        if told != UNSET_PAYOUT:
+        """The address that earnings go to: `told`, and kept; or the one that was kept.
+
+        Raises `JournalFailed`.
+        """
+        if told == UNSET_PAYOUT:
+            return await self.kept_payout() or told
+        try:
             await self._call(lambda: self._file.take_note(_PAYOUT, told))
-            return told
-        return await self._call(lambda: self._file.note(_PAYOUT)) or told
+        except (sqlite3.Error, OSError) as error:
+            raise JournalFailed(f"the worker's journal cannot be written ({error})") from None
+        return told
 
     async def kept_payout(self) -> str | None:
-        """The address of the process before."""
-        return await self._call(lambda: self._file.note(_PAYOUT))
+        """The address of the process before; raises `JournalFailed`."""
+        return await self._read(lambda: self._file.note(_PAYOUT))
 
     def unpaid(self, gateway: str) -> int:
         """Nano earned from a gateway and not paid by it: undisposed or billed."""
@@ -209,24 +215,18 @@ class Journal:
 
     async def all_books(self, payee: Payee | None) -> dict[str, PayoutBooks]:
         """What every gateway pays by; raises `JournalFailed`."""
-        try:
-            return await self._call(lambda: self._file.all_books(payee))
-        except (sqlite3.Error, OSError) as error:
-            raise JournalFailed(f"the worker's journal cannot be read ({error})") from None
+        return await self._read(lambda: self._file.all_books(payee))
 
     async def billed(self, gateway: str) -> int:
-        """Nano that a gateway billed and no voucher covers."""
-        return await self._call(lambda: self._file.billed(gateway))
+        """Nano that a gateway billed and no voucher covers; raises `JournalFailed`."""
+        return await self._read(lambda: self._file.billed(gateway))
 
     async def undisposed(self, gateway: str) -> list[Entry]:
         """Everything to send again, with the bytes that were sent before.
 
         Raises `JournalFailed`.
         """
-        try:
-            entries = await self._call(lambda: self._file.receipts(gateway))
-        except (sqlite3.Error, OSError) as error:
-            raise JournalFailed(f"the worker's journal cannot be read ({error})") from None
+        entries = await self._read(lambda: self._file.receipts(gateway))
         for one in entries:
             self._know(one.statement)
         return entries
@@ -239,12 +239,12 @@ class Journal:
             del self._known[next(iter(self._known))]
 
     async def waiting(self) -> int:
-        """How many statements no gateway has disposed of."""
-        return await self._call(self._file.count)
+        """How many statements no gateway has disposed of; raises `JournalFailed`."""
+        return await self._read(self._file.count)
 
     async def keyset(self, worker: str) -> bytes | None:
-        """The keyset document of an earlier generation or boot."""
-        return await self._call(lambda: self._file.keyset(worker))
+        """The keyset document of an earlier generation or boot; raises `JournalFailed`."""
+        return await self._read(lambda: self._file.keyset(worker))
 
     def _submit(self, operation: Operation) -> "asyncio.Future[None]":
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -293,6 +293,12 @@ class Journal:
         for gateway, change in changes.items():
             self._unpaid[gateway] = self._unpaid.get(gateway, 0) + change
         return None
+
+    async def _read(self, function: Callable[[], T]) -> T:
+        try:
+            return await self._call(function)
+        except (sqlite3.Error, OSError) as error:
+            raise JournalFailed(f"the worker's journal cannot be read ({error})") from None
 
     async def _call(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, function)

@@ -16,7 +16,13 @@ import msgspec
 import structlog
 from msgspec import UNSET, UnsetType
 
-from bombyx.errors import BombyxError, ChannelNotOurs, JournalFailed, VoucherForeign
+from bombyx.errors import (
+    BombyxError,
+    ChannelNotOurs,
+    JournalFailed,
+    SetupError,
+    VoucherForeign,
+)
 from bombyx.link.documents import Ack
 from bombyx.money.channel.identity import Channel
 from bombyx.money.channel.payout import UNSECURED_CREDIT, credit_limit
@@ -35,8 +41,12 @@ from worker.ledger.payout_file import read_payouts, read_seen, seen_changed, wri
 
 COUNTED_AFTER_S: Final = 2.0
 """From a voucher to its counting; links of one gateway differ by much less."""
+LOOK_AGAIN_S: Final = 5.0
+"""From a look at the owner's word that failed to the next one."""
 MAX_REPLACED: Final = 16
 """Channels of one gateway that another took the place of and that may still be claimed."""
+PAYOUTS: Final = "payouts"
+"""Name of the notice about the owner's word."""
 
 _log = structlog.get_logger("worker")
 
@@ -61,7 +71,10 @@ class Rules:
 
 
 class Till:
-    """All gateways of one worker; `tell` takes a name and a sentence for the owner."""
+    """All gateways of one worker.
+
+    `tell` takes a name and a sentence for the owner, `clear` the name of what is well again.
+    """
 
     def __init__(
         self,
@@ -70,6 +83,7 @@ class Till:
         *,
         folder: Path | None,
         tell: Callable[[str, str], None],
+        clear: Callable[[str], None],
         counted_after_s: float = COUNTED_AFTER_S,
     ) -> None:
         """Without a folder nobody can claim what is kept: of tests and of nothing else."""
@@ -77,12 +91,14 @@ class Till:
         self._rules = rules
         self._folder = folder
         self._tell = tell
+        self._clear = clear
         self._counted_after_s = counted_after_s
         self._books: dict[str, PayoutBooks] = {}
         self._best: dict[str, Ceiling] = {}
         self._replaced: list[HeldPayout] = []
         self._seen: dict[tuple[str, str], SeenPayout] = {}
         self._seen_at = 0
+        self._look_after = float("-inf")
         self._is_watched = False
         self._lock = asyncio.Lock()
         self._counting: dict[str, asyncio.Task[None]] = {}
@@ -151,6 +167,7 @@ class Till:
                     await self._take_channel(gateway, ack.payout_channel)
                 if isinstance(ack.voucher, Voucher):
                     await self._take_voucher(gateway, ack.voucher)
+                    self._clear(_notice(gateway))
             except (BombyxError, OSError) as error:
                 self._refuse(gateway, error)
 
@@ -158,7 +175,7 @@ class Till:
         code = error.code if isinstance(error, BombyxError) else type(error).__name__
         _log.error("payment_refused", gateway=gateway, code=code)
         sentence = f"gateway {gateway[:16]} pays in a way that does not count: {error}"
-        self._tell(f"payment of {gateway[:16]}", sentence)
+        self._tell(_notice(gateway), sentence)
 
     async def _take_channel(self, gateway: str, told: PayoutChannel) -> None:
         payee, books = self._rules.payee, self._books.get(gateway, PayoutBooks())
@@ -170,28 +187,29 @@ class Till:
         seen = self._seen.get((told.network, told.channel))
         if seen is not None and (seen.closed or seen.close_at):
             raise ChannelNotOurs("it pays by a channel that its owner saw closing")
-        known = self._put_away(gateway, books, channel)
+        known, replaced = self._put_away(gateway, books, channel)
         await self._change(gateway, partial(PayoutBooks.with_channel, channel=channel, known=known))
-        self._best[gateway] = known
-        await self._write()
+        self._best[gateway], self._replaced = known, replaced
+        await self._write(replaced)
         await self._count_seen(gateway)
 
-    def _put_away(self, gateway: str, books: PayoutBooks, channel: Channel) -> Ceiling:
-        """Another channel takes its place; returns what we hold of that one from before."""
+    def _put_away(
+        self, gateway: str, books: PayoutBooks, channel: Channel
+    ) -> tuple[Ceiling, list[HeldPayout]]:
+        """Another channel takes its place: what we hold of that one, and what is replaced then."""
         mine = [one for one in self._replaced if one.gateway == gateway]
         before = next(
             (one for one in mine if one.payout_channel.channel == channel.account.hex()), None
         )
         if before is None and len(mine) >= MAX_REPLACED:
             raise ChannelNotOurs("it began too many channels: claim and close the old ones")
-        if before is not None:
-            self._replaced.remove(before)
+        replaced = [one for one in self._replaced if one is not before]
         held = books.held(gateway, self._best.get(gateway, Ceiling()))
         if held is not None and isinstance(held.voucher, Voucher):
-            self._replaced.append(_replaced(held))
+            replaced.append(_replaced(held))
         if before is None or not isinstance(before.voucher, Voucher):
-            return Ceiling()
-        return check_offered(before.voucher, channel)
+            return Ceiling(), replaced
+        return check_offered(before.voucher, channel), replaced
 
     async def _take_voucher(self, gateway: str, voucher: Voucher) -> None:
         channel = self._books.get(gateway, PayoutBooks()).channel
@@ -202,8 +220,8 @@ class Till:
             return
         before, self._best[gateway] = self._best[gateway], offered
         try:
-            await self._write()
-        except OSError:
+            await self._write(self._replaced)
+        except (JournalFailed, OSError):
             self._best[gateway] = before
             raise
         if gateway not in self._counting:
@@ -225,16 +243,29 @@ class Till:
     # --- What the owner saw ---
 
     async def look(self) -> None:
-        """Read the owner's word, if it is new."""
-        folder = self._folder
-        at = 0 if folder is None else seen_changed(folder)
-        if folder is None or at == self._seen_at:
+        """Read the owner's word, if it is new; what fails is told, and tried at the next look."""
+        folder, now = self._folder, asyncio.get_running_loop().time()
+        if folder is None or now < self._look_after:
+            return
+        if self._journal.trouble is not None:
+            return  # nothing counts while it cannot be written, and a try takes long
+        at = seen_changed(folder)
+        try:
+            if at != self._seen_at:
+                await self._take_seen(folder)
+        except (BombyxError, OSError) as error:
+            code = error.code if isinstance(error, BombyxError) else type(error).__name__
+            _log.error("payouts_failed", code=code)
+            self._tell(PAYOUTS, f"what the owner saw on chain does not count yet: {error}")
+            self._look_after = now + LOOK_AGAIN_S
             return
         self._seen_at = at
+        self._clear(PAYOUTS)
+
+    async def _take_seen(self, folder: Path) -> None:
         told = await asyncio.to_thread(read_seen, folder)
         if told is None:
-            self._tell("payouts", "payouts-seen.json cannot be read: run `bombyx owner watch`")
-            return
+            raise SetupError("payouts-seen.json cannot be read: run `bombyx owner watch`")
         async with self._lock:
             self._is_watched = True
             self._seen = {(one.network, one.channel): one for one in told.seen}
@@ -246,15 +277,15 @@ class Till:
         books = self._books[gateway]
         for one in self._seen.values():
             if books.is_of(one):
-                await self._change_if_possible(gateway, partial(PayoutBooks.seen, told=one))
+                await self._change(gateway, partial(PayoutBooks.seen, told=one))
 
     async def _forget_closed(self) -> None:
         """A tombstone pays nobody: its voucher is worth nothing."""
         closed = {channel for (_, channel), one in self._seen.items() if one.closed}
         left = [one for one in self._replaced if one.payout_channel.channel not in closed]
         if len(left) < len(self._replaced):
+            await self._write(left)
             self._replaced = left
-            await self._write()
 
     # --- Keeping ---
 
@@ -265,21 +296,21 @@ class Till:
     async def _change_if_possible(
         self, gateway: str, step: Callable[[PayoutBooks], PayoutBooks]
     ) -> None:
-        """The same; what does not count now does so at the next voucher, look or start."""
+        """The same; what does not count now does so at the next voucher or start."""
         try:
             await self._change(gateway, step)
         except JournalFailed as error:
             _log.error("journal_failed", reason=error.message)
 
-    async def _write(self) -> None:
-        """What the owner claims by; raises `OSError`."""
+    async def _write(self, replaced: list[HeldPayout]) -> None:
+        """What the owner claims by; raises `OSError` or `JournalFailed`."""
         if self._folder is None:
             return
         current = [
             books.billed(await self._journal.billed(gateway)).held(gateway, self._best[gateway])
             for gateway, books in self._books.items()
         ]
-        held = [one for one in current if one is not None] + self._replaced
+        held = [one for one in current if one is not None] + replaced
         document = PayoutFile(v="bombyx-payouts/1", payout=self._rules.payout, held=held)
         await asyncio.to_thread(write_payouts, self._folder, document)
 
@@ -291,6 +322,10 @@ class Till:
         await asyncio.gather(*self._counting.values(), return_exceptions=True)
         for gateway in waiting:
             await self._count(gateway)
+
+
+def _notice(gateway: str) -> str:
+    return f"payment of {gateway[:16]}"
 
 
 def _replaced(held: HeldPayout) -> HeldPayout:

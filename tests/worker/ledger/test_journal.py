@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -189,3 +189,24 @@ async def test_who_is_cancelled_while_waiting_still_keeps(journal: Journal) -> N
     other = make_receipt(make_scribe(), 7)
     await journal.keep(other, document(other))
     assert len(await journal.undisposed(GATEWAY)) == 2
+
+
+@pytest.mark.parametrize(
+    ("table", "ask"),
+    [
+        ("billed", lambda one: one.billed(GATEWAY)),
+        ("receipt", lambda one: one.waiting()),
+        ("receipt", lambda one: one.undisposed(GATEWAY)),
+        ("keyset", lambda one: one.keyset("ab" * 32)),
+        ("meta", lambda one: one.kept_payout()),
+        ("meta", lambda one: one.payout("unset")),
+        ("meta", lambda one: one.payout("wallet:1")),
+        ("meta", lambda one: one.all_books(None)),
+    ],
+)
+async def test_whatever_cannot_be_read_or_written_is_a_journal_that_failed(
+    journal: Journal, table: str, ask: Callable[[Journal], Awaitable[object]]
+) -> None:
+    await journal._call(lambda: journal._file._db.execute(f"DROP TABLE {table}"))
+    with pytest.raises(JournalFailed, match=f"no such table.*{table}"):
+        await ask(journal)

@@ -29,6 +29,8 @@ from bombyx.money.statement import statement_hash
 from tests import factories
 from tests.bombyx.money.channel.parties import NETWORK, config
 from tests.factories import GATEWAY, seed
+from tests.worker.peer import until
+from worker.ledger import till as till_module
 from worker.ledger.journal import Journal
 from worker.ledger.payout_books import Payee
 from worker.ledger.till import MAX_REPLACED, Rules, Till
@@ -69,6 +71,7 @@ class Bench:
     journal: Journal
     till: Till
     told: list[tuple[str, str]] = field(default_factory=list)
+    wrong: dict[str, str] = field(default_factory=dict)
     count: int = 0
 
     async def bill(self, amount: int) -> None:
@@ -118,15 +121,25 @@ def seen(deposited: int, of: Channel | None = None, **fields: Any) -> SeenPayout
 async def opened(folder: Path, **rules: Any) -> Bench:
     journal = await Journal.open(folder / "journal.db")
     told: list[tuple[str, str]] = []
+    wrong: dict[str, str] = {}
+
+    def tell(name: str, sentence: str) -> None:
+        told.append((name, sentence))
+        wrong[name] = sentence
+
+    def clear(name: str) -> None:
+        wrong.pop(name, None)
+
     till = Till(
         journal,
         Rules("0:" + OWNER.hex(), rules.pop("payee", PAYEE), **rules),
         folder=folder,
-        tell=lambda name, sentence: told.append((name, sentence)),
+        tell=tell,
+        clear=clear,
         counted_after_s=0.01,
     )
     await till.open()
-    return Bench(folder, journal, till, told)
+    return Bench(folder, journal, till, told, wrong)
 
 
 @pytest.fixture
@@ -380,3 +393,105 @@ async def test_a_full_disk_is_told_and_the_voucher_comes_again(
     assert bench.till.shown(NAME).voucher == voucher(5)
     await bench.till.take(NAME, paying(9))
     assert bench.till.shown(NAME).voucher == voucher(9)
+
+
+# --- What fails, and is well again ---
+
+PAYMENT = f"payment of {NAME[:16]}"
+
+
+def no_room(*_: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+async def test_a_full_disk_ends_no_look_and_the_next_one_forgets_what_is_closed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(till_module, "LOOK_AGAIN_S", 0.0)
+    await bench.till.take(NAME, paying(5))
+    await bench.till.take(NAME, paying(6, channel(2)))
+    with monkeypatch.context() as patched:
+        patched.setattr(till_module, "write_payouts", no_room)
+        await bench.look(seen(1, closed=True))
+    assert "No space left" in bench.wrong["payouts"]
+    assert len(bench.file().held) == 2
+    await bench.till.look()
+    (held,) = bench.file().held
+    assert held.is_current
+    assert bench.wrong == {}
+
+
+async def test_after_a_look_that_failed_the_next_one_takes_its_time(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (bench.folder / SEEN_FILE).write_bytes(b"nonsense")
+    await bench.till.look()
+    await bench.till.look()
+    assert len(bench.told) == 1
+    assert "run `bombyx owner watch`" in bench.wrong["payouts"]
+    await bench.look()
+    assert bench.till.limit(NAME) is None
+    bench.till._look_after = 0.0
+    await bench.till.look()
+    assert bench.till.limit(NAME) == UNSECURED_CREDIT
+    assert bench.wrong == {}
+
+
+async def test_a_word_that_the_journal_could_not_keep_counts_at_a_later_look(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(till_module, "LOOK_AGAIN_S", 0.0)
+    await bench.bill(700)
+    await bench.till.take(NAME, paying(700))
+    await bench.counted()
+    await bench.journal._call(lambda: _rename(bench.journal, "meta", "away"))
+    await bench.look(seen(10**9))
+    assert "journal cannot be written" in bench.wrong["payouts"]
+    assert bench.unpaid() == 700
+    await bench.journal._call(lambda: _rename(bench.journal, "away", "meta"))
+    await bench.till.look()
+    assert "payouts" in bench.wrong, "no try before the journal is well"
+    bench.journal.probe()
+    await until(lambda: bench.journal.trouble is None)
+    await bench.till.look()
+    assert bench.wrong == {}
+    assert bench.unpaid() == 0
+
+
+async def test_a_channel_that_could_not_be_kept_replaces_nothing(bench: Bench) -> None:
+    await bench.till.take(NAME, paying(5))
+    await bench.till.take(NAME, paying(6, channel(2)))
+    before = bench.file()
+    await bench.journal._call(lambda: _rename(bench.journal, "meta", "away"))
+    await bench.till.take(NAME, paying(7, channel(3)))
+    await bench.journal._call(lambda: _rename(bench.journal, "away", "meta"))
+    await bench.till.take(NAME, paying(6, channel(2)))
+    await bench.till.take(NAME, paying(8, channel(2)))
+    after = bench.file()
+    assert [one.payout_channel for one in after.held] == [one.payout_channel for one in before.held]
+
+
+async def test_a_voucher_counts_only_once_the_journal_can_be_read(bench: Bench) -> None:
+    await bench.till.take(NAME, paying(5))
+    await bench.journal._call(lambda: _rename(bench.journal, "billed", "away"))
+    await bench.till.take(NAME, paying(9))
+    assert "journal cannot be read" in bench.wrong[PAYMENT]
+    assert bench.till.shown(NAME).voucher == voucher(5)
+    await bench.journal._call(lambda: _rename(bench.journal, "away", "billed"))
+    await bench.till.take(NAME, paying(9))
+    assert bench.till.shown(NAME).voucher == voucher(9)
+    assert bench.wrong == {}
+
+
+async def test_a_good_voucher_ends_the_notice_of_a_bad_one(bench: Bench) -> None:
+    await bench.till.take(NAME, paying(5))
+    await bench.till.take(NAME, Ack(dispositions=[], voucher=voucher(9, channel(2))))
+    assert PAYMENT in bench.wrong
+    await bench.till.take(NAME, paying(None))
+    assert PAYMENT in bench.wrong, "a channel alone pays nothing"
+    await bench.till.take(NAME, paying(6))
+    assert bench.wrong == {}
+
+
+def _rename(journal: Journal, before: str, after: str) -> None:
+    journal._file._db.execute(f"ALTER TABLE {before} RENAME TO {after}")
