@@ -19,6 +19,7 @@ from gateway.admin.reconcile import Reconciled, reconcile
 from gateway.database import check, create_engine, upgrade
 from gateway.metering.rows import KeyLimits
 from gateway.metering.stores import open_store
+from gateway.payouts.repository import uneven_payouts
 from gateway.processes.command import OWNER_ONLY, gateway
 from gateway.settings import GatewaySettings
 
@@ -81,7 +82,7 @@ def db_audit(
 async def _audit(url: str) -> dict[str, object]:
     """Each must be 0 or empty (SPEC 5, 6.9)."""
     await check(url)
-    store = await open_store(url)
+    store, engine = await open_store(url), create_engine(url)
     try:
         return {
             "ledger sum": await store.ledger_sum(),
@@ -89,8 +90,10 @@ async def _audit(url: str) -> dict[str, object]:
             "balances unlike their entries": await store.unposted(),
             "accounts lent beyond their balance": await store.overcommitted(),
             "channels unlike their claims and entries": await store.uneven_channels(),
+            "payout channels unlike their entries": await uneven_payouts(engine),
         }
     finally:
+        await engine.dispose()
         await store.close()
 
 

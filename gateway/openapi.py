@@ -35,11 +35,21 @@ _ANYWHERE = (400, 404, 408, 413, 431, 500, 503)
 _WITH_KEY = (401, 403)
 _ADMIN = (409,)
 _CHANNELS = (402, 409)
+_CHAIN = (502,)
+_ONLY: dict[tuple[str, str], tuple[int, ...]] = {
+    ("post", "/v1/withdrawals"): (402, 409),
+    ("post", "/v1/channels"): _CHAIN,
+    ("post", "/admin/v1/accounts/{account}/withdrawals"): (402,),
+    ("post", "/admin/v1/channels/{channel}/claim"): (402,),
+    ("post", "/admin/v1/channels/{channel}/close"): (402,),
+    ("post", "/admin/v1/chain/resume"): _CHAIN,
+}
+"""What single operations say beside that: money that is not there, and a chain that is silent."""
 _INFERENCE = (402, 409, 415, 422, 429, 502, 504)
 _WORDS = {
     400: "The request is wrong.",
     401: "No key, or one that is unknown.",
-    402: "The account cannot cover the request.",
+    402: "The account or channel cannot cover it, or the channel ends.",
     403: "The key may not do this.",
     404: "There is no such thing.",
     408: "The request came too slowly.",
@@ -50,7 +60,7 @@ _WORDS = {
     429: "A limit of the key or account is reached.",
     431: "The headers are too large.",
     500: "A fault of the gateway's.",
-    502: "The worker failed.",
+    502: "The worker failed, or those who tell of the chain did.",
     503: "Everything is busy, or stops.",
     504: "The worker was too slow.",
 }
@@ -105,8 +115,9 @@ def complete(document: Schema) -> Schema:
         "key": {"type": "http", "scheme": "bearer", "description": "An API key."}
     }
     for path, methods in document["paths"].items():
-        for operation in methods.values():
+        for method, operation in methods.items():
             _complete(path, operation)
+            _refuse(operation, _ONLY.get((method, path), ()))
     return document
 
 
@@ -124,13 +135,17 @@ def _complete(path: str, operation: Schema) -> None:
         statuses += _INFERENCE
         operation["requestBody"] = {"required": True, "content": _bodies(path)}
         operation["responses"]["200"]["content"] = _answers(path)
-    for status in statuses:
-        operation["responses"][str(status)] = _refusal(status)
+    _refuse(operation, statuses)
     for success in ("200", "201"):
         if success in operation["responses"]:
             content = operation["responses"][success].setdefault("content", {})
             if not content:
                 content[JSON] = {"schema": {"type": "object"}}
+
+
+def _refuse(operation: Schema, statuses: Iterable[int]) -> None:
+    for status in statuses:
+        operation["responses"][str(status)] = _refusal(status)
 
 
 def _refusal(status: int) -> Schema:

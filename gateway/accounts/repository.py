@@ -291,12 +291,18 @@ _ENSURE_ISSUANCE = text(
 )
 
 
+async def ensure_issuance(connection: AsyncConnection) -> None:
+    """The account from which all money comes is there."""
+    at = (await connection.execute(select(now_ms(connection)))).scalar_one()
+    await connection.execute(_ENSURE_ISSUANCE, {"id": ISSUANCE_ACCOUNT, "at": at})
+
+
 async def _transfer(
     connection: AsyncConnection, account_id: str, amount: int, *, txn: str, ref: str
 ) -> None:
     """Both sides in ascending order of their ids, the order in which everyone locks accounts."""
+    await ensure_issuance(connection)
     at = (await connection.execute(select(now_ms(connection)))).scalar_one()
-    await connection.execute(_ENSURE_ISSUANCE, {"id": ISSUANCE_ACCOUNT, "at": at})
     for target, delta in sorted([(ISSUANCE_ACCOUNT, -amount), (account_id, amount)]):
         fits = (account.c.posted + delta).between(-MAX_ISSUED, MAX_ISSUED)
         booked = await connection.execute(

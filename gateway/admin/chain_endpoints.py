@@ -9,7 +9,7 @@ from gateway.admin.router import router
 from gateway.channels.treasury_endpoints import (
     WithdrawalBody,
     WithdrawalView,
-    treasury_of,
+    of_chain,
     view_of,
 )
 from gateway.context import Context
@@ -35,13 +35,13 @@ class ChainView(BaseModel):
 
 
 def _chain(context: Context) -> ChainView:
-    treasury = treasury_of(context)
-    told = context.watch.troubles() if context.watch is not None else []
+    treasury, watch = of_chain(context.treasury), of_chain(context.watch)
     return ChainView(
         network=network_text(treasury.network),
         address=treasury.place,
         troubles=[
-            TroubleView(word=one.word, subject=one.subject, reason=one.reason) for one in told
+            TroubleView(word=one.word, subject=one.subject, reason=one.reason)
+            for one in watch.troubles()
         ],
     )
 
@@ -51,7 +51,7 @@ async def withdraw_anywhere(
     account: str, body: WithdrawalBody, context: ContextDep, key: AdminDep
 ) -> WithdrawalView:
     """Send an account's prepaid money to any address."""
-    done = await treasury_of(context).withdraw(
+    done = await of_chain(context.treasury).withdraw(
         account, to=body.to, amount=int(body.amount_nano), txn=body.txn, actor=key.id
     )
     return view_of(done)
@@ -66,25 +66,19 @@ async def chain(context: ContextDep, _key: AdminDep) -> ChainView:
 @router.post("/channels/{channel}/claim", status_code=202)
 async def claim_channel(channel: ChannelId, context: ContextDep, _key: AdminDep) -> ChainView:
     """Claim now what a channel was charged, however little that is."""
-    treasury_of(context)
-    if context.watch is not None:
-        await context.watch.claim_channel(channel)
+    await of_chain(context.watch).claim_channel(channel)
     return _chain(context)
 
 
 @router.post("/channels/{channel}/close", status_code=202)
 async def close_channel(channel: ChannelId, context: ContextDep, _key: AdminDep) -> ChainView:
     """End a channel with a last claim; it takes no more requests, and its client gets the rest."""
-    treasury_of(context)
-    if context.watch is not None:
-        await context.watch.close_channel(channel)
+    await of_chain(context.watch).close_channel(channel)
     return _chain(context)
 
 
 @router.post("/chain/resume")
 async def resume(context: ContextDep, _key: AdminDep) -> ChainView:
     """Send on after `wallet_foreign`: a person has looked at what the wallet sent without us."""
-    treasury_of(context)
-    if context.watch is not None:
-        await context.watch.resume()
+    await of_chain(context.watch).resume()
     return _chain(context)

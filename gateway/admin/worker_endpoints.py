@@ -23,6 +23,7 @@ from gateway.admin.worker_schemas import (
     WorkerView,
 )
 from gateway.context import unix_seconds
+from gateway.directory.standing import repute_of
 from gateway.http import AdminDep, ContextDep
 from gateway.workers.registry import Listed, Quote
 
@@ -36,7 +37,7 @@ def _worker(listed: Listed) -> WorkerView:
         payout=listed.payout,
         expires_at=verified.expires_at,
         draining=not listed.link.open_for_requests,
-        reputation=_reputation(listed),
+        reputation=Reputation(**msgspec.structs.asdict(repute_of(listed, time.monotonic()))),
         models={
             model: ModelLoad(
                 running=listed.running(model),
@@ -49,21 +50,6 @@ def _worker(listed: Listed) -> WorkerView:
             StepView(name=step.name.value, result=step.result.value, detail=step.detail)
             for step in verified.steps
         ],
-    )
-
-
-def _reputation(listed: Listed) -> Reputation:
-    standing, now = listed.standing, time.monotonic()
-    return Reputation(
-        success=round(standing.success, 3),
-        answer_s=round(standing.seconds(now), 3),
-        first_token_s=round(standing.ttft, 3),
-        tokens_per_second=round(standing.tokens_per_second, 1),
-        at_once=int(standing.allowance),
-        answered=standing.answered,
-        failed=standing.failed,
-        refused=standing.refused,
-        breaker=standing.state(now).value,
     )
 
 

@@ -5,13 +5,15 @@ without that wheel.
 """
 
 import contextlib
+import os
+import tomllib
 from collections.abc import AsyncIterator
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bombyx.errors import SetupError
-from bombyx.settings import load_settings
+from bombyx.settings import find_config, load_settings
 from gateway.context import Context, unix_seconds
 from gateway.settings import GatewaySettings
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 WANTED: Final = ("ton", "pytoniq_core")
 """Packages without which there is no chain."""
+PROVIDERS: Final = "BOMBYX_TON_PROVIDERS"
 
 
 @contextlib.asynccontextmanager
@@ -30,12 +33,16 @@ async def connected(
 
     `auto` has one exactly where `[ton] providers` names whom to ask.
     """
-    if settings.chain == "none" or (settings.chain == "auto" and not _is_installed()):
+    if settings.chain == "none":
         yield None
         return
     if not _is_installed():
+        if settings.chain == "auto" and not _names_providers():
+            yield None
+            return
         raise SetupError(
-            "[gateway] chain = ton needs pytoniq-core and bombyx-ton: pip install bombyx-ton"
+            "a gateway on a chain ([gateway] chain = ton, or auto with [ton] providers) needs "
+            "pytoniq-core and bombyx-ton: pip install bombyx-ton"
         )
     from gateway.channels.chain.opening import opened  # noqa: PLC0415 - see above
     from ton.settings import TonSettings  # noqa: PLC0415
@@ -50,6 +57,21 @@ async def connected(
 
 def _is_installed() -> bool:
     return all(PathFinder.find_spec(name) is not None for name in WANTED)
+
+
+def _names_providers() -> bool:
+    """Whether `[ton] providers` names anybody, read without the wheel that knows all of `[ton]`."""
+    told = os.environ.get(PROVIDERS)
+    if told is not None:
+        return told.replace(" ", "") != "[]"
+    path = find_config()
+    if path is None:
+        return False
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8")).get("ton", {})
+    except (OSError, ValueError):
+        raise SetupError(f"{path}: cannot be read as TOML") from None
+    return bool(table.get("providers"))
 
 
 @contextlib.asynccontextmanager

@@ -108,7 +108,7 @@ class Counter:
         if seen.close_at:
             return await self._channels.close_started(channel_id, seen.close_at)
         if stored.row.closing:
-            # Its client asked for an end, and now asks to be served.
+            # Its client asked for an end, and now asks to be served; our operator's end stands.
             with contextlib.suppress(ChannelClosing):
                 return await self._channels.reopened(channel_id, now=now)
         return stored

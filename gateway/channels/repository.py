@@ -5,7 +5,8 @@ one, write what differs. Reserves and settlements are `gateway.metering`'s, in t
 their claims. All are idempotent: the watcher may tell everything twice and out of order.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, select, text, update
@@ -131,17 +132,15 @@ class Channels:
 
     async def rolled_back(self, channel_id: str, total: int) -> StoredChannel:
         """It paid more than these books know: nothing more is served, claimed or signed."""
-        stored = await self._step(channel_id, lambda row: acceptance.rolled_back(row, total))
-        async with self._engine.begin() as connection:
-            await record(
-                connection,
-                self._actor,
-                "channel.halt",
-                target=channel_id,
-                charged_nano=str(stored.row.charged),
-                claimed_nano=str(stored.row.claimed),
-            )
-        return stored
+        async with writing(self._engine) as connection:
+            before = await _locked(connection, channel_id)
+            after = acceptance.rolled_back(before.row, total)
+            if not before.row.halted:
+                await record(
+                    connection, self._actor, "channel.halt", target=channel_id,
+                    charged_nano=str(after.charged), claimed_nano=str(after.claimed),
+                )  # fmt: skip
+            return await _save(connection, before, after)
 
     async def closed(self, channel_id: str) -> StoredChannel:
         """It is a tombstone: never again. What was not charged went back to the client.
@@ -187,6 +186,21 @@ class Channels:
     async def reopened(self, channel_id: str, *, now: int) -> StoredChannel:
         """Nothing came of a close that was only asked for; raises `ChannelClosing`."""
         return await self._step(channel_id, lambda row: acceptance.reopened(row, now=now))
+
+    # --- What its operator asks ---
+
+    async def end_asked(self, channel_id: str) -> StoredChannel:
+        """The operator wants it ended: no new reserves, and its client cannot take that back.
+
+        Raises what `acceptance.end_asked` does.
+        """
+        return await self._step(channel_id, acceptance.end_asked)
+
+    @contextlib.asynccontextmanager
+    async def held(self, channel_id: str) -> AsyncIterator[tuple[AsyncConnection, StoredChannel]]:
+        """A transaction that has the row to itself: what is ordered in it is ordered once."""
+        async with writing(self._engine) as connection:
+            yield connection, await _locked(connection, channel_id)
 
     async def _step(self, channel_id: str, step: Step) -> StoredChannel:
         async with writing(self._engine) as connection:

@@ -25,6 +25,7 @@ STATE_COLUMNS = (
     "closing",
     "close_at",
     "terms_until",
+    "ending",
     "closed",
     "halted",
 )
@@ -59,7 +60,7 @@ def chain_account(network: int) -> str:
 def state_of_values(values: Any) -> ChannelRow:
     """Read `STATE_COLUMNS`; raises `ChannelBooks` for a row that contradicts itself."""
     deposited, charged, reserved, ceiling, seqno, signature, *rest = values
-    claimed, closing, close_at, terms_until, closed, halted = rest
+    claimed, closing, close_at, terms_until, ending, closed, halted = rest
     return ChannelRow(
         deposited=deposited,
         charged=charged,
@@ -69,6 +70,7 @@ def state_of_values(values: Any) -> ChannelRow:
         closing=bool(closing),
         close_at=close_at,
         terms_until=terms_until,
+        ending=bool(ending),
         closed=bool(closed),
         halted=bool(halted),
     )
@@ -88,6 +90,7 @@ def state_values(row: ChannelRow) -> dict[str, Any]:
         "closing": row.closing,
         "close_at": row.close_at,
         "terms_until": row.terms_until,
+        "ending": row.ending,
         "closed": row.closed,
         "halted": row.halted,
     }

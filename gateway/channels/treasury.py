@@ -37,15 +37,18 @@ class Watch(Protocol):
     async def claim_channel(self, channel: str) -> None:
         """Claim what a channel was charged, however little that is; again: nothing new.
 
-        Raises `ChannelNotFound`, `ChannelClosed`, `ChannelRolledBack`.
+        What the chain refused too often is tried anew. Raises `ChannelNotFound`, `ChannelClosed`,
+        `ChannelRolledBack`.
         """
         ...
 
     async def close_channel(self, channel: str) -> None:
         """End a channel with a last claim, for an administrator; again: nothing new.
 
-        Raises `ChannelNotFound`, `ChannelClosed`, `ChannelRolledBack`, `CloseInFlight`, and
-        `CloseNotAsked` where there is no voucher to end it by.
+        Its client cannot take that back; with `CloseInFlight` it ends as soon as nothing runs. What
+        the chain refused too often is tried anew. Raises `ChannelNotFound`, `ChannelClosed`,
+        `ChannelRolledBack`, `CloseInFlight`, and `CloseNotAsked` where no voucher is there to end
+        it by.
         """
         ...
 
@@ -79,7 +82,10 @@ class Treasury(Protocol):
     async def withdraw_to_payer(
         self, account: str, *, to: str, amount: int, txn: str, actor: str
     ) -> Withdrawal:
-        """The same, only to an address that this account was paid from; else `Forbidden`."""
+        """The same, of what was deposited from this very address and not withdrawn to it yet.
+
+        Raises `Forbidden` for more.
+        """
         ...
 
     async def withdrawal(self, account: str, txn: str) -> Withdrawal:

@@ -4,21 +4,20 @@ A key withdraws only to where its account was paid from, so that a stolen one mo
 administrators send it anywhere.
 """
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from fastapi import APIRouter
 from pydantic import BaseModel, StringConstraints
 
 from bombyx.errors import NotFound
 from bombyx.money.channel.terms import network_text
-from gateway.admin.schemas import Body
-from gateway.channels.treasury import Treasury, Withdrawal
-from gateway.context import Context
+from gateway.channels.treasury import Withdrawal
 from gateway.http import ContextDep, KeyDep
 
 router = APIRouter(prefix="/v1", tags=["deposits"])
 
 Txn = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+Part = TypeVar("Part")
 NanoText = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,17}$")]
 
 
@@ -30,7 +29,7 @@ class DepositAddress(BaseModel):
     comment: str
 
 
-class WithdrawalBody(Body):
+class WithdrawalBody(BaseModel, extra="forbid"):
     """How much to send where; `txn` is the asker's own and makes repeating it safe."""
 
     to: Annotated[str, StringConstraints(min_length=1, max_length=80)]
@@ -48,11 +47,11 @@ class WithdrawalView(BaseModel):
     transaction: str
 
 
-def treasury_of(context: Context) -> Treasury:
-    """The gateway's wallet; raises `NotFound` without a chain."""
-    if context.treasury is None:
+def of_chain(part: Part | None) -> Part:
+    """The context's `treasury` or `watch`; raises `NotFound` without a chain."""
+    if part is None:
         raise NotFound("this gateway has no chain: its accounts are credited by its operator")
-    return context.treasury
+    return part
 
 
 def view_of(one: Withdrawal) -> WithdrawalView:
@@ -69,7 +68,7 @@ def view_of(one: Withdrawal) -> WithdrawalView:
 @router.get("/deposits/address")
 async def deposit_address(context: ContextDep, key: KeyDep) -> DepositAddress:
     """Where to send money for the caller's account, and the comment that names it."""
-    treasury = treasury_of(context)
+    treasury = of_chain(context.treasury)
     return DepositAddress(
         network=network_text(treasury.network), address=treasury.place, comment=key.account
     )
@@ -78,7 +77,7 @@ async def deposit_address(context: ContextDep, key: KeyDep) -> DepositAddress:
 @router.post("/withdrawals")
 async def withdraw(body: WithdrawalBody, context: ContextDep, key: KeyDep) -> WithdrawalView:
     """Send prepaid money back to an address that the account was paid from."""
-    done = await treasury_of(context).withdraw_to_payer(
+    done = await of_chain(context.treasury).withdraw_to_payer(
         key.account, to=body.to, amount=int(body.amount_nano), txn=body.txn, actor=key.id
     )
     return view_of(done)
@@ -87,4 +86,4 @@ async def withdraw(body: WithdrawalBody, context: ContextDep, key: KeyDep) -> Wi
 @router.get("/withdrawals/{txn}")
 async def withdrawal(txn: Txn, context: ContextDep, key: KeyDep) -> WithdrawalView:
     """What became of one of the caller's withdrawals."""
-    return view_of(await treasury_of(context).withdrawal(key.account, txn))
+    return view_of(await of_chain(context.treasury).withdrawal(key.account, txn))

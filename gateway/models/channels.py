@@ -40,6 +40,7 @@ channel = Table(
     Column("closing", Boolean, nullable=False, server_default=false()),
     Column("close_at", BigInteger, nullable=False, server_default="0"),
     Column("terms_until", BigInteger, nullable=False, server_default="0"),
+    Column("ending", Boolean, nullable=False, server_default=false()),
     Column("closed", Boolean, nullable=False, server_default=false()),
     Column("halted", Boolean, nullable=False, server_default=false()),
     Column("created_at", Milliseconds, nullable=False),

@@ -12,7 +12,6 @@ from typing import Final
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bombyx.errors import BombyxError
 from bombyx.money.channel.addresses import account_of
 from bombyx.money.channel.identity import PAYOUT_CHALLENGE_S, Channel, ChannelConfig
 from bombyx.money.channel.payout import UNSECURED_CREDIT, deposit_wanted
@@ -35,6 +34,8 @@ LEAST: Final = UNSECURED_CREDIT
 """Nano of one deposit: its postage is then no more than some thousandths of it."""
 AT_ONCE: Final = 8
 """Channels that are looked at together; providers set the pace."""
+_LOOK: Final = "payout look"
+_FORGOTTEN: Final = "payout_forgotten"
 
 _log = structlog.get_logger(__name__)
 
@@ -56,11 +57,16 @@ class Keeper:
 
     async def round(self) -> None:
         """Look at every channel, then order the deposits that are wanted."""
-        for stored in await self._watch():
-            if stored.live:
+        filled = [stored for stored in await self._watch() if stored.live]
+        for stored in filled:
+            with self.troubles.alone("fill", stored.owner):
                 await self._fill(stored)
-        for owner in await self.payouts.waiting():
-            await self._begin(owner)
+        waiting = await self.payouts.waiting()
+        for owner in waiting:
+            with self.troubles.alone("begin", owner):
+                await self._begin(owner)
+        self.troubles.done_for("fill", {stored.owner for stored in filled})
+        self.troubles.done_for("begin", set(waiting))
         await self.outbox.again(PREFIX)
 
     # --- Watching ---
@@ -69,6 +75,7 @@ class Keeper:
         known: list[StoredPayout] = []
         while page := await self.payouts.alive(after=known[-1].id if known else ""):
             known += page
+        self.troubles.done_for(_LOOK, {one.id for one in known})
         watched: list[StoredPayout] = []
         for at in range(0, len(known), AT_ONCE):
             seen = await asyncio.gather(*map(self._look, known[at : at + AT_ONCE]))
@@ -76,16 +83,10 @@ class Keeper:
         return watched
 
     async def _look(self, stored: StoredPayout) -> StoredPayout | None:
-        try:
+        with self.troubles.alone(_LOOK, stored.id):
             seen = await look(self.chain, stored.channel)
-            after = stored if seen is None else await self._take(stored, seen)
-        except BombyxError as error:
-            # One channel's trouble, or its provider's, is not the others'.
-            self.troubles.tell(error.code, stored.id, error.message)
-            return None
-        for word in ("chain_unreachable", "chain_disagrees"):
-            self.troubles.over(word, stored.id)
-        return after
+            return stored if seen is None else await self._take(stored, seen)
+        return None
 
     async def _take(self, stored: StoredPayout, seen: Seen) -> StoredPayout:
         """Write what is new, money first."""
@@ -94,7 +95,10 @@ class Keeper:
             after = await self.payouts.fund(stored.id, seen.deposited)
         if seen.claimed > stored.vouched:
             reason = "the chain has paid more than these books vouched for: they are an old copy"
-            self.troubles.tell("payout_forgotten", stored.id, reason)
+            self.troubles.tell(_FORGOTTEN, stored.id, reason)
+        elif stored.vouched > seen.claimed:
+            # What these books vouch for is beyond all that the owner showed the chain.
+            self.troubles.over(_FORGOTTEN, stored.id)
         if seen.claimed > stored.claimed:
             after = await self.payouts.claimed(stored.id, seen.claimed)
         if seen.close_at and seen.close_at != stored.close_at:
@@ -102,6 +106,7 @@ class Keeper:
             _log.warning("payout_closing", channel=stored.id, close_at=seen.close_at)
         if seen.closed:
             after = await self.payouts.closed(stored.id)
+            self.troubles.over(_FORGOTTEN, stored.id)
             _log.info("payout_closed", channel=stored.id, claimed_nano=str(seen.claimed))
         return after
 

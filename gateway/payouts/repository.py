@@ -19,6 +19,7 @@ from bombyx.money.channel.payout import UNSECURED_CREDIT
 from bombyx.money.channel.terms import Ceiling
 from bombyx.units import MAX_NANO
 from gateway.accounts.audit import record
+from gateway.accounts.repository import ensure_issuance
 from gateway.channels.ledger import ensure_account, move, writing
 from gateway.channels.rows import chain_account, config_values
 from gateway.database import now_ms
@@ -36,10 +37,6 @@ from gateway.payouts.rows import (
     stored_payout,
 )
 
-_ENSURE_ISSUANCE: Final = text(
-    "INSERT INTO account (id, kind, name, created_at) "
-    "VALUES (:id, 'issuance', :id, :at) ON CONFLICT DO NOTHING"
-)
 _MEET: Final = text(
     "INSERT INTO payee (worker, owner, key, at) VALUES (:worker, :owner, :key, :at) "
     "ON CONFLICT (worker) DO UPDATE SET owner = excluded.owner, key = excluded.key, "
@@ -56,16 +53,6 @@ class Payouts:
         self.network = network
 
     # --- Reading ---
-
-    async def find(self, channel_id: str) -> StoredPayout | None:
-        """One channel."""
-        async with self._engine.connect() as connection:
-            return await _find(connection, table.c.id == channel_id)
-
-    async def live(self, owner: str) -> StoredPayout | None:
-        """The channel that new vouchers for an owner are of."""
-        async with self._engine.connect() as connection:
-            return await _find(connection, self._is_live(owner))
 
     async def alive(self, *, after: str = "", limit: int = 1_000) -> Sequence[StoredPayout]:
         """Channels that are no tombstones, by id, a page at a time."""
@@ -112,12 +99,6 @@ class Payouts:
         async with self._engine.connect() as connection:
             return [str(row[0]) for row in await connection.execute(query)]
 
-    async def uneven(self) -> list[str]:
-        """Channels whose ledger account does not hold what is vouched and not claimed."""
-        async with self._engine.connect() as connection:
-            found = await connection.exec_driver_sql(UNEVEN_PAYOUTS)
-            return [str(row[0]) for row in found]
-
     # --- Owners ---
 
     async def meet(self, worker: str, owner: str, key: bytes) -> None:
@@ -142,7 +123,7 @@ class Payouts:
         Its `vouched` may be signed now. None without a live channel.
         """
         async with writing(self._engine) as connection:
-            before = await _find(connection, self._is_live(owner), locked=True)
+            before = await _find(connection, self._is_live(owner))
             if before is None:
                 return None
             unpaid = await _unpaid(connection, before)
@@ -166,14 +147,14 @@ class Payouts:
         self, connection: AsyncConnection, owner: str, channel: Channel
     ) -> StoredPayout:
         where = table.c.id == channel.account.hex()
-        found = await _find(connection, where, locked=True)
+        found = await _find(connection, where)
         if found is None:
             # Forgotten by books that are an old copy; they may have begun another one since.
             await self._insert(connection, StoredPayout(owner, channel))
-            found = await _find(connection, where, locked=True)
+            found = await _find(connection, where)
         if found is None:
             await self._insert(connection, StoredPayout(owner, channel, live=False))
-            found = await _find(connection, where, locked=True)
+            found = await _find(connection, where)
         if found is None:
             raise ChannelNotFound("the channel cannot be kept")
         return found
@@ -189,8 +170,7 @@ class Payouts:
         if earned:
             await _book(connection, owner_account(before.owner), before, earned, txn)
         if rise > earned:
-            at = (await connection.execute(select(now_ms(connection)))).scalar_one()
-            await connection.execute(_ENSURE_ISSUANCE, {"id": ISSUANCE, "at": at})
+            await ensure_issuance(connection)
             await _book(connection, ISSUANCE, before, rise - earned, f"{txn}:adopted")
             await record(
                 connection, self._actor, "payout.adopt", target=before.id,
@@ -281,21 +261,24 @@ class Payouts:
         return bool((await connection.execute(text(statement), values)).rowcount)
 
 
+async def uneven_payouts(engine: AsyncEngine) -> list[str]:
+    """Channels whose ledger account does not hold what is vouched and not claimed."""
+    async with engine.connect() as connection:
+        return [str(row[0]) for row in await connection.exec_driver_sql(UNEVEN_PAYOUTS)]
+
+
 def _select(where: ColumnElement[bool]) -> Any:
     return select(*(table.c[name] for name in COLUMNS)).where(where)
 
 
-async def _find(
-    connection: AsyncConnection, where: ColumnElement[bool], *, locked: bool = False
-) -> StoredPayout | None:
-    query = _select(where)
-    if locked:
-        query = query.with_for_update(key_share=True)
+async def _find(connection: AsyncConnection, where: ColumnElement[bool]) -> StoredPayout | None:
+    """It stays locked until the transaction ends."""
+    query = _select(where).with_for_update(key_share=True)
     return next((stored_payout(row) for row in await connection.execute(query)), None)
 
 
 async def _locked(connection: AsyncConnection, channel_id: str) -> StoredPayout:
-    found = await _find(connection, table.c.id == channel_id, locked=True)
+    found = await _find(connection, table.c.id == channel_id)
     if found is None:
         raise ChannelNotFound("there is no such payout channel here", param="channel")
     return found

@@ -13,6 +13,11 @@ from bombyx.cli import output
 from bombyx.cli.main import main
 from gateway.accounts.repository import Accounts
 from gateway.database import create_engine
+from gateway.payouts.repository import Payouts
+from gateway.payouts.rows import StoredPayout
+from tests.bombyx.money.channel.parties import NETWORK
+from tests.gateway.metering.samples import execute
+from tests.gateway.payouts.samples import begin
 
 
 @pytest.fixture
@@ -167,6 +172,28 @@ def test_an_audit_tells_even_books_from_others(
     code, told = run(capsys, "db", "audit")
     assert code == 1
     assert "balances unlike their entries" in told["error"]["message"]
+
+
+def test_an_audit_looks_at_payout_channels_too(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(capsys, "db", "upgrade")
+    url = f"sqlite:///{state / 'gateway.db'}"
+    stored = asyncio.run(kept_payout(url))
+    assert run(capsys, "db", "audit") == (0, {"even": True})
+    change = "UPDATE payout_channel SET vouched = 5, deposited = 5 WHERE id = :id"
+    asyncio.run(execute(url, change, id=stored.id))
+    code, told = run(capsys, "db", "audit")
+    assert (code, told["error"]["code"]) == (1, "setup_error")
+    assert told["error"]["message"].endswith(": payout channels unlike their entries")
+
+
+async def kept_payout(url: str) -> StoredPayout:
+    engine = create_engine(url)
+    try:
+        return await begin(Payouts(engine, network=NETWORK), url)
+    finally:
+        await engine.dispose()
 
 
 def test_a_key_is_limited_and_the_books_are_proved(

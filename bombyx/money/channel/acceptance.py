@@ -32,8 +32,8 @@ class ChannelRow:
     """Totals in nano since the channel opened. `deposited` is finalised and agreed by providers.
 
     `closing`: no new reserves; `close_at` is the chain's deadline after a StartClose, else 0.
-    `terms_until`: until when close terms that we signed are good. `halted`: the chain paid more
-    than these books know of.
+    `terms_until`: until when close terms that we signed are good. `ending`: our operator closes it,
+    for good. `halted`: the chain paid more than these books know of.
     """
 
     deposited: int = 0
@@ -44,6 +44,7 @@ class ChannelRow:
     closing: bool = False
     close_at: int = 0
     terms_until: int = 0
+    ending: bool = False
     closed: bool = False
     halted: bool = False
 
@@ -115,6 +116,34 @@ def close_asked(row: ChannelRow) -> ChannelRow:
     return replace(row, closing=True)
 
 
+def end_asked(row: ChannelRow) -> ChannelRow:
+    """Its gateway's operator wants it ended: as `close_asked`, and it is not taken back (SPEC 9.3).
+
+    Without a voucher there is nothing to end it by, so that its client may still take it back.
+    Raises `ChannelRolledBack`, `ChannelClosed`.
+    """
+    if row.halted:
+        raise ChannelRolledBack("this channel waits for its operator")
+    return replace(close_asked(row), ending=row.ending or bool(row.ceiling.signature))
+
+
+def check_end(row: ChannelRow) -> None:
+    """Whether the gateway may end it by what was charged, and nothing is lost by it (SPEC 9.3).
+
+    Raises `ChannelRolledBack`, `ChannelClosed`, `CloseNotAsked`, `CloseInFlight`.
+    """
+    if row.halted:
+        raise ChannelRolledBack("this channel waits for its operator")
+    if row.closed:
+        raise ChannelClosed("this channel is closed already")
+    if not row.closing:
+        raise CloseNotAsked("this channel still takes requests")
+    if row.reserved:
+        raise CloseInFlight("requests of this channel still run")
+    if not row.ceiling.signature:
+        raise CloseNotAsked("there is no voucher to end it by: its client alone can close it")
+
+
 def close_started(row: ChannelRow, close_at: int) -> ChannelRow:
     """A StartClose was seen, finalised or not: of two reports the earlier deadline counts."""
     if close_at <= 0:
@@ -146,9 +175,10 @@ def sign_close_terms(row: ChannelRow, amount: int, *, valid_until: int, now: int
 def reopened(row: ChannelRow, *, now: int) -> ChannelRow:
     """Nothing came of a close that was only asked for: serve again.
 
-    Raises `ChannelClosing` while our terms could still be executed or the chain is closing.
+    Raises `ChannelClosing` while our terms could still be executed or the chain is closing, and
+    where our operator ends it: the last claim may be on its way.
     """
-    if row.closed or row.close_at or now <= row.terms_until + CLOCK_MARGIN_S:
+    if row.closed or row.ending or row.close_at or now <= row.terms_until + CLOCK_MARGIN_S:
         raise ChannelClosing("this channel is still being closed")
     return replace(row, closing=False)
 

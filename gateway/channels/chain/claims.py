@@ -1,7 +1,8 @@
 """Claims by themselves: when one is worth its gas, or a close leaves no more time (SPEC 9.6).
 
 Always what was charged, never the ceiling. An order that left is not repeated while its effect may
-still show; what the chain has paid is the only proof that it did.
+still show; what the chain has paid is the only proof that it did. Each order is put in the
+transaction that has the channel's row, so that a close and a claim never pass each other.
 """
 
 import hashlib
@@ -9,11 +10,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bombyx.errors import ChannelClosed, ChannelRolledBack, CloseInFlight, CloseNotAsked
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bombyx.errors import ChannelClosed, ChannelRolledBack
+from bombyx.money.channel import acceptance
+from bombyx.money.channel.acceptance import ChannelRow
 from bombyx.money.channel.closing import claim_due
 from gateway.channels.chain.outbox import SqlOutbox
 from gateway.channels.chain.troubles import Troubles
 from gateway.channels.chain.watcher import Watched
+from gateway.channels.repository import Channels
 from gateway.channels.rows import StoredChannel
 from ton.channels import orders
 from ton.channels.costs import claim_cost
@@ -21,38 +27,62 @@ from ton.codec.cells import raw
 from ton.wallet.outbox import Order, State
 
 MAX_TRIES: Final = 3
-"""Claims of one total that the chain may refuse before a person has to look."""
-_KIND: Final = "claim"
+"""Orders of one total that the chain may refuse before a person has to look, who may try again."""
+FAILED: Final = "claim_failed"
+_CLAIM: Final = "claim"
 _CLOSE: Final = "close"
+_WAITS: Final = frozenset({State.QUEUED, State.SIGNED})
+_BUILD: Final = {_CLAIM: orders.claim, _CLOSE: orders.gateway_close}
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
-    """A claim to make: the total that it names."""
+class _Refused:
+    """What the chain refused too often: a claim of `total`, or the close itself."""
 
-    stored: StoredChannel
+    kind: str
     total: int
+
+    def is_over(self, row: ChannelRow) -> bool:
+        """Whether the chain has caught up with it."""
+        return row.closed or (self.kind == _CLAIM and row.claimed >= self.total)
 
 
 class Claims:
     """Puts orders into the outbox; the wallet sends them together."""
 
-    def __init__(self, outbox: SqlOutbox, troubles: Troubles, *, unix: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        outbox: SqlOutbox,
+        troubles: Troubles,
+        channels: Channels,
+        *,
+        unix: Callable[[], int],
+    ) -> None:
         self._outbox = outbox
         self._troubles = troubles
+        self._channels = channels
         self._unix = unix
+        self._refused: dict[str, _Refused] = {}
 
     async def consider(self, watched: Sequence[Watched]) -> int:
-        """Order what is due, closing channels first; how many."""
+        """Order what is due, ends and closing channels first; how many."""
+        ordered = 0
+        ends = [one.stored for one in watched if one.stored.row.ending]
+        for stored in ends:
+            with self._troubles.alone(_CLOSE, stored.id):
+                ordered += await self._end_again(stored)
         due = self._due(watched, cost=claim_cost())
         if due:  # together they are cheaper, so that more of them are worth it
             due = self._due(watched, cost=claim_cost(batched=len(due)))
-        ordered = 0
-        for one in sorted(due, key=lambda one: not one.stored.row.closing):
-            ordered += await self._order(one)
+        for stored in sorted(due, key=lambda stored: not stored.row.closing):
+            with self._troubles.alone(_CLAIM, stored.id):
+                ordered += await self._claim(stored.id)
+        self._troubles.done_for(_CLOSE, {stored.id for stored in ends})
+        self._troubles.done_for(_CLAIM, {stored.id for stored in due})
+        await self._forgive(watched)
         return ordered
 
-    def _due(self, watched: Sequence[Watched], *, cost: int) -> list[Due]:
+    def _due(self, watched: Sequence[Watched], *, cost: int) -> list[StoredChannel]:
         found = []
         for one in watched:
             row, config = one.stored.row, one.stored.channel.config
@@ -63,63 +93,97 @@ class Claims:
             except ChannelRolledBack:
                 continue  # told by the watcher
             if total is not None:
-                found.append(Due(one.stored, total))
+                found.append(one.stored)
         return found
 
-    async def _order(self, due: Due) -> bool:
-        channel = due.stored.channel
-        newest = await self._outbox.newest_to(raw(orders.address_of(channel)))
-        tries = _next_try(newest, due)
-        if tries is None:
-            return False
-        if tries >= MAX_TRIES:
-            self._troubles.tell("claim_failed", due.stored.id, "the chain refuses our claims")
-            return False
-        order_id = f"{_KIND}:{due.stored.id}:{due.total}:{tries}"
-        claim = orders.claim(
-            channel, due.total, ceiling=due.stored.row.ceiling, query_id=query_id_of(order_id)
-        )
-        await self._outbox.put(order_id, claim)
-        return True
+    async def _claim(self, channel_id: str) -> bool:
+        async with self._channels.held(channel_id) as (connection, stored):
+            if stored.row.closed or stored.row.halted:
+                return False  # since it was looked at
+            return await self._claim_in(connection, stored, asked=False)
 
-    async def claim_now(self, stored: StoredChannel) -> bool:
+    async def claim_now(self, channel_id: str) -> bool:
         """Order a claim of what was charged, whatever it costs; whether there was one to make.
 
-        Raises `ChannelClosed`, `ChannelRolledBack`.
+        One that the chain refused too often is tried again. Raises `ChannelNotFound`,
+        `ChannelClosed`, `ChannelRolledBack`.
         """
-        row = stored.row
-        if row.closed:
-            raise ChannelClosed("this channel is closed: what it was charged is claimed")
-        if row.halted:
-            raise ChannelRolledBack("this channel waits for its operator")
-        return row.charged > row.claimed and await self._order(Due(stored, row.charged))
+        async with self._channels.held(channel_id) as (connection, stored):
+            if stored.row.closed:
+                raise ChannelClosed("this channel is closed: what it was charged is claimed")
+            if stored.row.halted:
+                raise ChannelRolledBack("this channel waits for its operator")
+            return await self._claim_in(connection, stored, asked=True)
 
-    async def close(self, stored: StoredChannel) -> Order:
+    async def _claim_in(
+        self, connection: AsyncConnection, stored: StoredChannel, *, asked: bool
+    ) -> bool:
+        if not stored.row.unclaimed or _is_under_way(await self._newest(stored), stored.row):
+            return False
+        return await self._put(connection, stored, _CLAIM, asked=asked)
+
+    async def close(self, channel_id: str) -> bool:
         """End a channel at once with a last claim, whose rest goes back to its client (SPEC 9.3).
 
-        It takes no more requests already: see `Channels.close_asked`. Raises `ChannelRolledBack`,
-        `CloseInFlight`, `CloseNotAsked`.
+        It takes no more requests already: see `Channels.end_asked`. Whether there was something to
+        order. Raises `ChannelNotFound` and what `acceptance.check_end` does.
         """
-        _check_end(stored)
-        order_id = f"{_CLOSE}:{stored.id}:{stored.row.charged}"
-        last = orders.gateway_close(
-            stored.channel,
-            stored.row.charged,
-            ceiling=stored.row.ceiling,
-            query_id=query_id_of(order_id),
-        )
-        return await self._outbox.put(order_id, last)
+        async with self._channels.held(channel_id) as (connection, stored):
+            acceptance.check_end(stored.row)
+            return await self._close_in(connection, stored, asked=True)
 
+    async def _end_again(self, stored: StoredChannel) -> bool:
+        """What a person wanted ended: over what is charged by now, once nothing runs any more."""
+        if stored.row.closed or stored.row.halted:
+            return False
+        newest, total = await self._newest(stored), str(stored.row.charged)
+        if newest is not None and newest.state is State.QUEUED and _kind(newest) == _CLOSE:
+            # A lost request that came back may cost more than that close would bring.
+            stale = stored.row.reserved or _total(newest) != total
+            if not stale or not await self._outbox.withdraw(newest.id):
+                return False
+        async with self._channels.held(stored.id) as (connection, now):
+            if now.row.closed or now.row.halted or now.row.reserved:
+                return False
+            return await self._close_in(connection, now, asked=False)
 
-def _check_end(stored: StoredChannel) -> None:
-    if stored.row.halted:
-        raise ChannelRolledBack("this channel waits for its operator")
-    if not stored.row.closing:
-        raise CloseNotAsked("this channel still takes requests")
-    if stored.row.reserved:
-        raise CloseInFlight("requests of this channel still run")
-    if not stored.row.ceiling.signature:
-        raise CloseNotAsked("there is no voucher to end it by: its client alone can close it")
+    async def _close_in(
+        self, connection: AsyncConnection, stored: StoredChannel, *, asked: bool
+    ) -> bool:
+        newest = await self._newest(stored)
+        # A claim on its way is no hindrance: it goes first.
+        if newest is not None and _kind(newest) == _CLOSE and _is_under_way(newest, stored.row):
+            return False
+        return await self._put(connection, stored, _CLOSE, asked=asked)
+
+    async def _put(
+        self, connection: AsyncConnection, stored: StoredChannel, kind: str, *, asked: bool
+    ) -> bool:
+        total, tries = stored.row.charged, 0
+        while await self._outbox.get_in(connection, _id(kind, stored, tries)) is not None:
+            tries += 1
+        if tries and tries % MAX_TRIES == 0 and not asked:
+            self._refused[stored.id] = _Refused(kind, total)
+            self._troubles.tell(FAILED, stored.id, f"the chain refuses our {kind}s")
+            return False
+        order_id = _id(kind, stored, tries)
+        ceiling, query_id = stored.row.ceiling, query_id_of(order_id)
+        message = _BUILD[kind](stored.channel, total, ceiling=ceiling, query_id=query_id)
+        await self._outbox.put_in(connection, order_id, message)
+        return True
+
+    async def _newest(self, stored: StoredChannel) -> Order | None:
+        return await self._outbox.newest_to(raw(orders.address_of(stored.channel)))
+
+    async def _forgive(self, watched: Sequence[Watched]) -> None:
+        """What the chain has taken after all is no trouble any more."""
+        rows = {one.stored.id: one.stored.row for one in watched}
+        for channel_id, refused in list(self._refused.items()):
+            # Tombstones are not watched.
+            row = rows.get(channel_id) or (await self._channels.row(channel_id)).row
+            if refused.is_over(row):
+                del self._refused[channel_id]
+                self._troubles.over(FAILED, channel_id)
 
 
 def query_id_of(order_id: str) -> int:
@@ -127,16 +191,23 @@ def query_id_of(order_id: str) -> int:
     return int.from_bytes(hashlib.sha256(order_id.encode()).digest()[:8])
 
 
-def _next_try(newest: Order | None, due: Due) -> int | None:
-    """Which try of this total comes next; None while another claim of the channel is on its way."""
+def _id(kind: str, stored: StoredChannel, tries: int) -> str:
+    return f"{kind}:{stored.id}:{stored.row.charged}:{tries}"
+
+
+def _kind(order: Order) -> str:
+    return order.id.partition(":")[0]
+
+
+def _total(order: Order) -> str:
+    return order.id.split(":")[2]
+
+
+def _is_under_way(newest: Order | None, row: ChannelRow) -> bool:
+    """Whether what was ordered last may still have its effect; a close may until it is seen."""
     if newest is None:
-        return 0
-    if newest.state in {State.QUEUED, State.SIGNED}:
-        return None
-    kind, _, rest = newest.id.partition(":")
-    if kind != _KIND:
-        return None if newest.state is State.SENT and kind == _CLOSE else 0
-    _, total, tries = rest.split(":")
+        return False
     if newest.state is State.SENT:
-        return None if int(total) > due.stored.row.claimed else 0
-    return int(tries) + 1 if int(total) == due.total else 0
+        kind = _kind(newest)
+        return kind == _CLOSE or (kind == _CLAIM and int(_total(newest)) > row.claimed)
+    return newest.state in _WAITS

@@ -1,13 +1,14 @@
 """Prepaid deposits: money that comes to the gateway's wallet with an account's id as its comment.
 
 A transaction of the wallet's own history is final and agreed on; each is booked once, by network,
-account, logical time and hash. What names no account waits in the audit log for a person.
+account, logical time and hash. What names no account waits in the audit log for a person, as does
+whatever is no message of our contracts: a comment may be encrypted, or another wallet's invention.
 """
 
 from typing import Final
 
 import structlog
-from pytoniq_core import Address
+from pytoniq_core import Address, Cell
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -18,7 +19,8 @@ from gateway.channels.ledger import ensure_account, move, writing
 from gateway.channels.rows import chain_account
 from gateway.models import account
 from ton.chain.port import ChainClient, Happened
-from ton.codec.cells import raw
+from ton.codec.cells import Reader, raw
+from ton.codec.messages import parse_outgoing
 from ton.errors import MalformedCell
 from ton.tvm.messages import Internal
 from ton.wallet.comments import read_comment
@@ -26,6 +28,8 @@ from ton.wallet.comments import read_comment
 READER: Final = "deposits"
 NOTED: Final = 10_000_000
 """Nano; less without an account's name is dust that nobody looks for."""
+MAX_NAME: Final = 128
+"""Characters of a comment that are looked up, or noted; no account's id is as long."""
 
 _log = structlog.get_logger(__name__)
 
@@ -62,13 +66,13 @@ class Deposits:
         if message is None or not message.value:
             return False
         memo = read_comment(message.body)
-        if memo is None and message.body is not None and message.body.bits:
-            return False  # a contract's answer: change, a payout
-        txn = self._txn(happened)
-        if memo is not None and await self._book(memo.strip(), message, txn):
+        if memo is None and _is_answer(message.body):
+            return False  # change, or a payout
+        txn, name = self._txn(happened), (memo or "").strip()
+        if _may_be_id(name) and await self._book(name, message, txn):
             return True
         if message.value >= NOTED:
-            await self._note(message, txn)
+            await self._note(message, txn, memo=memo)
         return False
 
     def _txn(self, happened: Happened) -> str:
@@ -96,13 +100,15 @@ class Deposits:
                 _log.info("deposit", account=memo, amount_nano=str(amount))
         return True
 
-    async def _note(self, message: Internal, txn: str) -> None:
+    async def _note(self, message: Internal, txn: str, *, memo: str | None) -> None:
+        """For a person: with the comment, or how a body begins that is none."""
         source = raw(message.source)
         _log.warning("deposit_unmatched", amount_nano=str(message.value), source=source)
         async with writing(self._engine) as connection:
             await record(
                 connection, "chain", "deposit.unmatched", target=txn,
                 amount_nano=str(message.value), source=source,
+                memo=(memo or "")[:MAX_NAME], op="" if memo is not None else _op(message.body),
             )  # fmt: skip
 
 
@@ -115,6 +121,29 @@ def _incoming(happened: Happened) -> Internal | None:
     except MalformedCell:
         return None  # from outside
     return None if message.bounced else message
+
+
+def _may_be_id(name: str) -> bool:
+    """Whether an account may be called so; no database takes every text that strangers send."""
+    return 0 < len(name) <= MAX_NAME and name.isprintable()
+
+
+def _is_answer(body: Cell | None) -> bool:
+    """Whether a channel answers so, to the bit; much else may be money that somebody misses."""
+    if body is None:
+        return False
+    try:
+        parse_outgoing(body)
+    except MalformedCell:
+        return False
+    return True
+
+
+def _op(body: Cell | None) -> str:
+    try:
+        return "" if body is None else f"{Reader(body).uint(32):08x}"
+    except MalformedCell:
+        return ""
 
 
 def _is_kept(happened: Happened) -> bool:

@@ -18,6 +18,7 @@ from gateway.channels.chain.task import ChainTask, refuse_strangers
 from gateway.channels.chain.troubles import Troubles
 from gateway.channels.chain.watcher import Watcher
 from gateway.channels.chain.withdrawals import Withdrawals
+from gateway.channels.repository import Channels
 from gateway.metering.port import Processes
 from gateway.payouts.keeper import Keeper
 from gateway.payouts.repository import Payouts
@@ -39,8 +40,8 @@ class Process:
     engine: AsyncEngine
     store: Processes
     slot: int
-    channel_key: bytes = b""
-    """Our key in channels; without it no owner of workers is paid by one."""
+    channel_key: bytes
+    """Our public key in channels, also those by which owners of workers are paid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,6 @@ class ChainParts:
 
     task: ChainTask
     treasury: Withdrawals
-    troubles: Troubles
 
 
 class Connection:
@@ -70,7 +70,7 @@ class Connection:
             processes=process.store,
             slot=process.slot,
             watcher=Watcher(engine, chain, troubles),
-            claims=Claims(outbox, troubles, unix=unix),
+            claims=Claims(outbox, troubles, Channels(engine), unix=unix),
             deposits=Deposits(engine, chain, outbox, wallet=address),
             outbox=outbox,
             wallet=Wallet(chain, self._key, outbox, on_stranger=refuse_strangers),
@@ -79,13 +79,11 @@ class Connection:
             every_s=every_s,
         )
         treasury = Withdrawals(engine, outbox, network=chain.network, wallet=address)
-        return ChainParts(task, treasury, troubles)
+        return ChainParts(task, treasury)
 
     def _keeper(
         self, process: Process, outbox: SqlOutbox, troubles: Troubles, *, unix: Callable[[], int]
-    ) -> Keeper | None:
-        if not process.channel_key:
-            return None
+    ) -> Keeper:
         return Keeper(
             payouts=Payouts(process.engine, network=self._chain.network),
             chain=self._chain,

@@ -69,6 +69,17 @@ class SqlOutbox:
         async with self._engine.connect() as connection:
             return await self._find(connection, _in(State.QUEUED), limit=limit)
 
+    async def withdraw(self, order_id: str) -> bool:
+        """See `Outbox.withdraw`."""
+        mine = (chain_order.c.wallet == self._wallet) & (chain_order.c.id == order_id)
+        async with writing(self._engine) as connection:
+            # The row first: whoever signs it at the same time is waited for, and seen.
+            done = await connection.execute(delete(chain_order).where(mine, _in(State.QUEUED)))
+            if any(order_id in batch.orders for batch in await self._batches(connection)):
+                await connection.rollback()
+                return False
+        return bool(done.rowcount)
+
     async def newest_to(self, account: str) -> Order | None:
         """The last order to an account."""
         async with self._engine.connect() as connection:

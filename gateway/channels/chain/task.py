@@ -15,7 +15,7 @@ from bombyx.errors import BombyxError
 from gateway.channels.chain.claims import Claims
 from gateway.channels.chain.deposits import Deposits
 from gateway.channels.chain.outbox import SqlOutbox
-from gateway.channels.chain.troubles import Troubles
+from gateway.channels.chain.troubles import BROKEN, Troubles
 from gateway.channels.chain.watcher import Watched, Watcher
 from gateway.channels.chain.withdrawals import PREFIX
 from gateway.channels.treasury import Trouble
@@ -69,11 +69,14 @@ class ChainTask:
 
     async def claim_channel(self, channel: str) -> None:
         """See `Watch.claim_channel`."""
-        await self.claims.claim_now(await self.watcher.channels.row(channel))
+        await self.claims.claim_now(channel)
 
     async def close_channel(self, channel: str) -> None:
         """See `Watch.close_channel`."""
-        await self.claims.close(await self.watcher.channels.close_asked(channel))
+        # Two steps: what runs still keeps the order back, and nothing new may begin meanwhile. The
+        # rounds order it then, without being asked again.
+        await self.watcher.channels.end_asked(channel)
+        await self.claims.close(channel)
 
     async def resume(self) -> None:
         """See `Watch.resume`."""
@@ -116,6 +119,9 @@ class ChainTask:
             await part()
         except BombyxError as error:
             self.told.tell(error.code, name, error.message)
+        except Exception as error:  # noqa: BLE001 - a boundary: the other parts go on
+            _log.exception("chain_part_failed", part=name)
+            self.told.tell(BROKEN, name, type(error).__name__)
         else:
             for trouble in self.told.all():
                 if trouble.subject == name and trouble.word != "wallet_short":

@@ -1,8 +1,16 @@
 """What a person must look at: told once in the log, and kept until it is over."""
 
+import contextlib
+from collections.abc import Collection, Iterator
+from typing import Final
+
 import structlog
 
+from bombyx.errors import BombyxError
 from gateway.channels.treasury import Trouble
+
+BROKEN: Final = "chain_failed"
+"""The word of what no error of ours describes: the database's, or a mistake in this program."""
 
 _log = structlog.get_logger(__name__)
 
@@ -12,6 +20,7 @@ class Troubles:
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], Trouble] = {}
+        self._alone: dict[tuple[str, str], str] = {}
 
     def tell(self, word: str, subject: str, reason: str) -> None:
         """Something is wrong."""
@@ -28,3 +37,32 @@ class Troubles:
     def all(self) -> list[Trouble]:
         """What lasts."""
         return list(self._known.values())
+
+    @contextlib.contextmanager
+    def alone(self, work: str, subject: str) -> Iterator[None]:
+        """Do `work` for one subject: what goes wrong is told, and nobody else's trouble.
+
+        It is over once the same work succeeds, or is done no more: see `done_for`.
+        """
+        word = ""
+        try:
+            yield
+        except BombyxError as error:
+            word = error.code
+            self.tell(word, subject, error.message)
+        except Exception as error:  # noqa: BLE001 - a boundary: the others' money goes on
+            word = BROKEN
+            _log.exception("chain_work_failed", work=work, subject=subject)
+            self.tell(word, subject, type(error).__name__)
+        before = self._alone.pop((work, subject), word)
+        if before != word:
+            self.over(before, subject)
+        if word:
+            self._alone[work, subject] = word
+
+    def done_for(self, work: str, subjects: Collection[str]) -> None:
+        """This `work` has these subjects by now: what was told of others by `alone` is over."""
+        for (known, subject), word in list(self._alone.items()):
+            if known == work and subject not in subjects:
+                del self._alone[known, subject]
+                self.over(word, subject)

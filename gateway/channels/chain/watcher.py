@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bombyx.errors import BombyxError, ChannelRolledBack
+from bombyx.errors import ChannelRolledBack
 from gateway.channels.chain.troubles import Troubles
 from gateway.channels.repository import MAX_LISTED, Channels
 from gateway.channels.rows import CHANNEL_PREFIX, StoredChannel
@@ -24,6 +24,7 @@ from ton.channels.seen import Seen, look
 
 AT_ONCE: Final = 8
 """Channels that are looked at together; providers set the pace."""
+_LOOK: Final = "look"
 
 _log = structlog.get_logger(__name__)
 
@@ -48,6 +49,7 @@ class Watcher:
     async def round(self) -> list[Watched]:
         """Look at all of them once; those that could not be seen are left out and named."""
         watched: list[Watched] = []
+        looked_at: set[str] = set()
         after = ""
         while True:
             page = await self.channels.open_channels(after=after)
@@ -55,26 +57,23 @@ class Watcher:
             for at in range(0, len(ours), AT_ONCE):
                 seen = await asyncio.gather(*map(self._look, ours[at : at + AT_ONCE]))
                 watched += [one for one in seen if one is not None]
+            looked_at.update(one.id for one in ours)
             if len(page) < MAX_LISTED:
                 break
             after = page[-1].id
+        self._troubles.done_for(_LOOK, looked_at)
         await self._settle_ended()
         return watched
 
     async def _look(self, stored: StoredChannel) -> Watched | None:
-        try:
+        with self._troubles.alone(_LOOK, stored.id):
             seen = await look(self._chain, stored.channel)
             if seen is None:
                 self._gone(stored)
                 return None
-            after = await self._take(stored, seen)
-        except BombyxError as error:
-            # One channel's trouble, or its provider's, is not the others'.
-            self._troubles.tell(error.code, stored.id, error.message)
-            return None
-        for word in ("chain_unreachable", "chain_disagrees", "deposit_gone"):
-            self._troubles.over(word, stored.id)
-        return Watched(after, seen)
+            self._troubles.over("deposit_gone", stored.id)
+            return Watched(await self._take(stored, seen), seen)
+        return None
 
     def _gone(self, stored: StoredChannel) -> None:
         if stored.row.deposited:

@@ -7,7 +7,7 @@ where the wallet could not send it the order is queued again.
 from typing import Final
 
 from pytoniq_core import Address
-from sqlalchemy import select, text, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bombyx.errors import (
@@ -53,33 +53,34 @@ class Withdrawals:
         self, account: str, *, to: str, amount: int, txn: str, actor: str
     ) -> Withdrawal:
         """See `Treasury.withdraw`."""
-        told = _told(to, amount)
-        order_id = _order_id(account, txn)
-        async with writing(self._engine) as connection:
-            known = await self._outbox.get_in(connection, order_id)
-            if known is not None:
-                return _view(_same(known, told), txn)
-            if await _is_free(connection, account, amount):
-                return await self._book(connection, account, order_id, told, txn, actor)
-            await _recall(connection, account)
-        raise InsufficientQuota("the account has not so much that no request may need")
+        return await self._withdraw(account, _told(to, amount), txn=txn, actor=actor)
 
     async def withdraw_to_payer(
         self, account: str, *, to: str, amount: int, txn: str, actor: str
     ) -> Withdrawal:
         """See `Treasury.withdraw_to_payer`."""
-        paid_by = select(ledger_entry.c.id).where(
-            ledger_entry.c.account == account,
-            ledger_entry.c.kind == "deposit",
-            ledger_entry.c.ref == raw(_told(to, amount).to),
-        )
-        async with self._engine.connect() as connection:
-            if (await connection.execute(paid_by.limit(1))).first() is None:
+        return await self._withdraw(account, _told(to, amount), txn=txn, actor=actor, back=True)
+
+    async def _withdraw(
+        self, account: str, told: Outgoing, *, txn: str, actor: str, back: bool = False
+    ) -> Withdrawal:
+        """`back`: no more than came from there."""
+        order_id = _order_id(account, txn)
+        async with writing(self._engine) as connection:
+            await _lock(connection, account)
+            # Only now: who asked the same at the same time is waited for, and seen.
+            known = await self._outbox.get_in(connection, order_id)
+            if known is not None:
+                return _view(_same(known, told), txn)
+            if back and told.value > await _paid_from(connection, account, raw(told.to)):
                 raise Forbidden(
-                    "a key withdraws only to an address that this account was paid from: "
+                    "a key withdraws to an address no more than this account was paid from it: "
                     "ask the gateway's operator"
                 )
-        return await self.withdraw(account, to=to, amount=amount, txn=txn, actor=actor)
+            if await _is_free(connection, account, told.value):
+                return await self._book(connection, account, order_id, told, txn, actor)
+            await _recall(connection, account)
+        raise InsufficientQuota("the account has not so much that no request may need")
 
     async def withdrawal(self, account: str, txn: str) -> Withdrawal:
         """See `Treasury.withdrawal`."""
@@ -99,9 +100,11 @@ class Withdrawals:
     ) -> Withdrawal:
         payee, amount, place = chain_account(self.network), told.value, raw(told.to)
         await ensure_account(connection, payee)
-        await move(
+        if not await move(
             connection, account_id, payee, amount=amount, kind="withdrawal", txn=order_id, ref=place
-        )
+        ):
+            # Booked, and not in this wallet's outbox: another wallet of ours sends it, or did.
+            raise _another()
         order = await self._outbox.put_in(connection, order_id, told)
         await record(
             connection, actor, "account.withdraw", target=account_id,
@@ -110,12 +113,25 @@ class Withdrawals:
         return _view(order, txn)
 
 
-async def _is_free(connection: AsyncConnection, account_id: str, amount: int) -> bool:
-    """Whether no lease and no open claim may need it; locks the account."""
+async def _lock(connection: AsyncConnection, account_id: str) -> None:
     mine = (account.c.id == account_id) & account.c.kind.in_(["client", "worker"])
     locked = select(account.c.id).where(mine).with_for_update(key_share=True)
     if (await connection.execute(locked)).first() is None:
         raise NotFound("there is no such account")
+
+
+async def _paid_from(connection: AsyncConnection, account_id: str, place: str) -> int:
+    """What was deposited from an address less what was withdrawn to it; the account is locked."""
+    query = select(func.coalesce(func.sum(ledger_entry.c.amount_nano), 0)).where(
+        ledger_entry.c.account == account_id,
+        ledger_entry.c.kind.in_(["deposit", "withdrawal"]),
+        ledger_entry.c.ref == place,
+    )
+    return int((await connection.execute(query)).scalar_one())
+
+
+async def _is_free(connection: AsyncConnection, account_id: str, amount: int) -> bool:
+    """Whether no lease and no open claim may need it; the account is locked."""
     found = await connection.execute(_AVAILABLE, {"account": account_id, "slot": _NOBODY})
     return int(found.one()[0]) >= amount
 
@@ -143,8 +159,12 @@ def _order_id(account_id: str, txn: str) -> str:
 
 def _same(known: Order, told: Outgoing) -> Order:
     if (known.outgoing.to, known.outgoing.value) != (told.to, told.value):
-        raise IdempotencyConflict("this txn is another withdrawal's")
+        raise _another()
     return known
+
+
+def _another() -> IdempotencyConflict:
+    return IdempotencyConflict("this txn is another withdrawal's")
 
 
 def _view(order: Order, txn: str) -> Withdrawal:

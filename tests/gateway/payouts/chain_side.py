@@ -12,10 +12,10 @@ from bombyx.money.channel.terms import Ceiling
 from gateway.channels.chain.opening import ChainParts, Connection, Process
 from gateway.database import create_engine
 from gateway.metering.port import Store
-from gateway.payouts.repository import Payouts
+from gateway.payouts.repository import Payouts, uneven_payouts
 from gateway.payouts.rows import StoredPayout
 from tests.gateway.metering import samples
-from tests.gateway.payouts.samples import PAYS, earn
+from tests.gateway.payouts.samples import PAYS, earn, live
 from tests.ton.channels.parties import GRAM, wallet_on
 from ton.chain.agreed import AgreedChain
 from ton.channels.seen import Seen, look
@@ -60,7 +60,7 @@ class Side:
         await earn(self.store, self.epoch, self.count, amount, owner=self.owner)
 
     async def live(self) -> StoredPayout:
-        found = await self.payouts.live(self.owner)
+        found = await live(self.url, self.owner)
         assert found is not None
         return found
 
@@ -93,7 +93,7 @@ class Side:
         return seen
 
     def troubles(self) -> set[str]:
-        return {one.word for one in self.parts.troubles.all()}
+        return {one.word for one in self.parts.task.troubles()}
 
 
 @pytest.fixture
@@ -117,5 +117,5 @@ async def side(
     await parts.task.round()
     ours = Payouts(engine, network=chain.network)
     yield Side(devnet, chain, connection, parts, ours, store, database_url, epoch, owner)
-    assert await ours.uneven() == []
+    assert await uneven_payouts(engine) == []
     await engine.dispose()

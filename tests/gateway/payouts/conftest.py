@@ -7,7 +7,7 @@ import pytest
 from gateway.database import create_engine
 from gateway.metering.port import Store
 from gateway.metering.stores import open_store
-from gateway.payouts.repository import Payouts
+from gateway.payouts.repository import Payouts, uneven_payouts
 from tests.bombyx.money.channel.parties import NETWORK
 from tests.gateway.metering import samples
 from tests.gateway.payouts.chain_side import side
@@ -52,7 +52,6 @@ async def payouts(store: Store, database_url: str) -> AsyncIterator[Payouts]:
     """After `store`, whose checks then run last."""
     assert store is not None
     engine = create_engine(database_url)
-    books = Payouts(engine, network=NETWORK)
-    yield books
-    assert await books.uneven() == []
+    yield Payouts(engine, network=NETWORK)
+    assert await uneven_payouts(engine) == []
     await engine.dispose()

@@ -13,10 +13,10 @@ from gateway.channels.ledger import writing
 from gateway.database import create_engine
 from gateway.metering.port import Store
 from gateway.payouts.repository import Payouts
-from gateway.payouts.rows import StoredPayout, owner_account
+from gateway.payouts.rows import COLUMNS, StoredPayout, owner_account, stored_payout
 from tests.bombyx.money.channel.parties import NETWORK, config
 from tests.factories import seed
-from tests.gateway.metering.samples import new_claim, settlement
+from tests.gateway.metering.samples import execute, new_claim, settlement
 
 OWNER = "bob"
 """To whom `samples.settlement` pays."""
@@ -59,6 +59,21 @@ async def begin(payouts: Payouts, url: str, salt: int = 1, ordered: int = 0) -> 
             await payouts.begin_in(connection, OWNER, channel(salt), ordered=ordered)
     finally:
         await engine.dispose()
-    found = await payouts.find(channel(salt).account.hex())
+    found = await kept(url, channel(salt).account.hex())
     assert found is not None
     return found
+
+
+async def kept(url: str, channel_id: str) -> StoredPayout | None:
+    """A channel's row."""
+    return await _row(url, "id = :value", channel_id)
+
+
+async def live(url: str, owner: str) -> StoredPayout | None:
+    """The row of the channel that new vouchers for an owner are of."""
+    return await _row(url, "live AND owner = :value", owner)
+
+
+async def _row(url: str, where: str, value: str) -> StoredPayout | None:
+    query = f"SELECT {', '.join(COLUMNS)} FROM payout_channel WHERE {where}"
+    return next(map(stored_payout, await execute(url, query, value=value)), None)

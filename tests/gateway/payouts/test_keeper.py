@@ -7,6 +7,7 @@ from gateway.channels.rows import chain_account
 from gateway.payouts.rows import payout_account
 from tests.gateway.metering.samples import new_claim, posted
 from tests.gateway.payouts.chain_side import Side
+from tests.gateway.payouts.samples import kept, live
 from tests.ton.channels.parties import GRAM, wallet_on
 from ton.channels import orders
 from ton.channels.seen import look
@@ -19,7 +20,7 @@ async def test_a_channel_is_opened_from_the_first_credit_on(side: Side) -> None:
     await side.payouts.meet("w1", side.owner, side.key)
     await side.earn(UNSECURED_CREDIT - 1)
     await side.rounds(3)
-    assert await side.payouts.live(side.owner) is None
+    assert await live(side.url, side.owner) is None
     await side.earn(1)
     await side.rounds(4)
     stored = await side.live()
@@ -87,13 +88,13 @@ async def test_a_close_ends_vouchers_and_another_channel_takes_over(side: Side) 
     assert await side.payouts.vouch(side.owner) is not None
     second = await side.live()
     assert second.id != first.id
-    closing = await side.payouts.find(first.id)
+    closing = await kept(side.url, first.id)
     assert closing is not None
     assert (closing.live, closing.close_at > 0) == (False, True)
     side.devnet.advance(73 * 3600)
     await side.send(side.owner_wallet, orders.finish_close(first.channel))
     await side.rounds(2)
-    ended = await side.payouts.find(first.id)
+    ended = await kept(side.url, first.id)
     assert ended is not None
     assert ended.closed
 
@@ -115,10 +116,10 @@ async def test_an_old_copy_learns_from_the_chain_what_it_had_vouched(side: Side)
 async def test_an_owner_without_an_address_or_key_is_owed_and_not_paid(side: Side) -> None:
     await side.earn(GRAM)
     await side.rounds(2)
-    assert await side.payouts.live(side.owner) is None
+    assert await live(side.url, side.owner) is None
     await side.payouts.meet("w1", side.owner, bytes(32))
     await side.rounds(2)
-    assert await side.payouts.live(side.owner) is None
+    assert await live(side.url, side.owner) is None
     assert await side.payouts.unpaid(side.owner) == GRAM
 
 

@@ -28,11 +28,11 @@ from bombyx.money.channel.terms import Ceiling
 from gateway.channels.ledger import writing
 from gateway.database import create_engine
 from gateway.metering.stores import open_store
-from gateway.payouts.repository import Payouts
+from gateway.payouts.repository import Payouts, uneven_payouts
 from gateway.payouts.rows import StoredPayout
 from tests.bombyx.money.channel.parties import NETWORK
 from tests.gateway.metering.samples import fund
-from tests.gateway.payouts.samples import OWNER, channel, earn
+from tests.gateway.payouts.samples import OWNER, channel, earn, kept
 
 T = TypeVar("T")
 _NANO = st.sampled_from([1, 40, 99, 100, 101, 250, 600, 1_200])
@@ -78,7 +78,7 @@ class History(RuleBasedStateMachine):
         return channel(self.salt).account.hex()
 
     def row(self) -> StoredPayout:
-        found = self.run(self.payouts.find(self.id))
+        found = self.run(kept(self.url, self.id))
         assert found is not None
         return found
 
@@ -163,7 +163,7 @@ class History(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "store"):
             try:
-                assert self.run(self.payouts.uneven()) == []
+                assert self.run(uneven_payouts(self.engine)) == []
                 assert self.run(self.store.ledger_sum()) == 0
                 assert self.run(self.store.unposted()) == []
             finally:

@@ -13,8 +13,9 @@ from gateway.channels.repository import Channels
 from gateway.channels.rows import StoredChannel
 from gateway.database import create_engine
 from gateway.metering.port import Store
-from gateway.metering.rows import ChannelClaim
+from gateway.metering.rows import ChannelClaim, Claimed
 from tests.gateway.metering.samples import new_claim, nothing, settlement
+from tests.gateway.payouts.samples import PAYS
 from tests.ton.channels.parties import GRAM, Parties
 from ton.chain.agreed import AgreedChain
 from ton.chain.port import ChainClient
@@ -73,7 +74,7 @@ class Gate:
         (done,) = await self.store.claim_by_channel(
             SLOT, self.epoch, [ChannelClaim(claim, offered)]
         )
-        assert not isinstance(done, Exception), done
+        assert isinstance(done, Claimed), done
         return self.count
 
     async def charge(self, amount: int) -> None:
@@ -91,12 +92,12 @@ class Gate:
         """The chain side once more, as another process or after a restart has it."""
         engine = create_engine(self.url)
         connection = Connection(chain or self.parties.chain, key)
-        process = Process(engine, self.store, SLOT)
+        process = Process(engine, self.store, SLOT, PAYS.public_key)
         yield connection.parts(process, unix=self.parties.devnet.now, every_s=1)
         await engine.dispose()
 
     def troubles(self) -> set[str]:
-        return {one.word for one in self.parts.troubles.all()}
+        return {one.word for one in self.parts.task.troubles()}
 
 
 @pytest.fixture
@@ -107,7 +108,9 @@ async def gate(
     engine = create_engine(database_url)
     epoch = await store.open_process(SLOT, "wss://gw")
     connection = Connection(chain, GATEWAY)
-    parts = connection.parts(Process(engine, store, SLOT), unix=devnet.now, every_s=0.01)
+    parts = connection.parts(
+        Process(engine, store, SLOT, PAYS.public_key), unix=devnet.now, every_s=0.01
+    )
     await parts.task.round()
     yield Gate(parties, connection, parts, channels, store, database_url, epoch)
     await engine.dispose()

@@ -109,7 +109,7 @@ async def test_two_processes_that_both_act_pay_once(gate: Gate) -> None:
             await gate.rounds()
     assert (await gate.row()).row.claimed == GRAM
     assert len(await gate.parts.task.outbox.sent_to("0:" + gate.id)) == 1
-    assert gate.troubles() == {one.word for one in other.troubles.all()} == set()
+    assert gate.troubles() == {one.word for one in other.task.troubles()} == set()
 
 
 async def test_a_claim_that_bounces_is_tried_again_and_then_told(gate: Gate) -> None:
@@ -160,7 +160,7 @@ async def test_providers_that_disagree_stop_nothing_but_that(gate: Gate, devnet:
     )
     async with gate.another(liar, WalletKey(b"\x09" * 32)) as parts:
         assert await parts.task.round()
-        told = {(one.word, one.subject) for one in parts.troubles.all()}
+        told = {(one.word, one.subject) for one in parts.task.troubles()}
     assert (await gate.row()).row.deposited == 0
     assert ("chain_disagrees", gate.id) in told
     assert ("chain_disagrees", "wallet") in told

@@ -2,7 +2,13 @@
 
 import pytest
 
-from bombyx.errors import ChannelClosed, ChannelRolledBack, CloseInFlight, CloseNotAsked
+from bombyx.errors import (
+    ChannelClosed,
+    ChannelClosing,
+    ChannelRolledBack,
+    CloseInFlight,
+    CloseNotAsked,
+)
 from gateway.channels.rows import chain_account, channel_account
 from tests.gateway.channels.chain.fixtures import Gate
 from tests.gateway.metering.samples import posted
@@ -150,6 +156,25 @@ async def test_the_gateway_ends_a_channel_with_what_was_charged(gate: Gate) -> N
         await end(gate.id)
 
 
+@pytest.mark.spec("9.3-b")
+async def test_an_end_by_the_gateway_is_not_taken_back_and_comes_by_itself(gate: Gate) -> None:
+    await gate.begin()
+    await gate.charge(GRAM // 100)
+    number = await gate.reserve(GRAM)
+    with pytest.raises(CloseInFlight):
+        await gate.parts.task.close_channel(gate.id)
+    with pytest.raises(ChannelClosing):
+        await gate.channels.reopened(gate.id, now=gate.parties.devnet.now())
+    with pytest.raises(AssertionError, match="ChannelClosing"):
+        await gate.reserve(1)
+    await gate.rounds(2)
+    assert not (await gate.row()).row.closed
+    await gate.give_up(number)
+    await gate.rounds(4)
+    row = (await gate.row()).row
+    assert (row.closed, row.claimed) == (True, GRAM // 100)
+
+
 async def test_a_person_may_have_the_gateway_claim_however_little_there_is(gate: Gate) -> None:
     await gate.begin()
     now = gate.parts.task.claim_channel
@@ -169,9 +194,8 @@ async def test_a_person_may_have_the_gateway_claim_however_little_there_is(gate:
 
 async def test_a_channel_without_a_voucher_is_its_client_s_to_close(gate: Gate) -> None:
     await gate.begin()
-    stored = await gate.row()
     with pytest.raises(CloseNotAsked, match="still takes requests"):
-        await gate.parts.task.claims.close(stored)
+        await gate.parts.task.claims.close(gate.id)
     with pytest.raises(CloseNotAsked, match="no voucher"):
         await gate.parts.task.close_channel(gate.id)
     await gate.channels.rolled_back(gate.id, 1)

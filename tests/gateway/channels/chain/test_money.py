@@ -12,10 +12,10 @@ from gateway.channels.treasury import Withdrawal
 from tests.gateway.channels.chain.fixtures import SLOT, Gate
 from tests.gateway.metering.samples import execute, fund, posted
 from tests.ton.channels.parties import GRAM
+from tests.ton.comments import comment
 from tests.ton.wallet.fixtures import SOMEBODY
 from ton.codec.cells import raw
 from ton.settings import DEVNET
-from ton.wallet.comments import comment
 from ton.wallet.outgoing import Outgoing
 
 

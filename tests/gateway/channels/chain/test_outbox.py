@@ -26,5 +26,8 @@ async def test_wallets_and_networks_know_nothing_of_each_other(sqlite_url: str) 
     engine = create_engine(sqlite_url)
     await SqlOutbox(engine, network=DEVNET, source=OWN).put("one", EVERYTHING)
     assert await SqlOutbox(engine, network=MAINNET, source=OWN).get("one") is None
-    assert await SqlOutbox(engine, network=DEVNET, source=SOMEBODY).get("one") is None
+    other = SqlOutbox(engine, network=DEVNET, source=SOMEBODY)
+    assert await other.get("one") is None
+    assert not await other.withdraw("one")
+    assert await SqlOutbox(engine, network=DEVNET, source=OWN).get("one") is not None
     await engine.dispose()
