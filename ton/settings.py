@@ -18,8 +18,8 @@ class TonSettings(RoleSettings):
     network: Annotated[int, Field(ge=-(2**31), lt=2**31)] = DEVNET
     """The network's id, which every voucher names: -239 mainnet, -3 testnet, else a devnet's."""
     providers: tuple[str, ...] = ()
-    """toncenter APIs (v2) to ask, such as `https://toncenter.com/api/v2`, each by another operator;
-    mainnet needs two."""
+    """Whom to ask, each by another operator: toncenter APIs (v2), such as
+    `https://toncenter.com/api/v2`, or `liteserver://HOST:PORT/KEY`; mainnet needs two."""
     quorum: Annotated[int, Field(ge=1, le=16)] | None = None
     """How many providers must say the same before money moves; more than half when unset."""
     api_keys: tuple[SecretStr, ...] = ()

@@ -7,6 +7,10 @@ import httpx2
 
 from bombyx.errors import SetupError
 from ton.chain.agreed import PATIENCE, AgreedChain
+from ton.chain.liteserver.link import Link
+from ton.chain.liteserver.node import Liteserver
+from ton.chain.liteserver.place import is_liteserver, parse_place
+from ton.chain.port import Node
 from ton.chain.toncenter import Toncenter
 from ton.chain.wire import Wire
 from ton.settings import DEVNET, MAINNET, TESTNET, TonSettings
@@ -22,22 +26,12 @@ def open_chain(
 ) -> AgreedChain:
     """The chain of `[ton]`; raises `SetupError`. Nothing is asked yet. See `AgreedChain`."""
     urls = settings.providers or _default(settings)
-    _check(urls, settings)
     keys = [key.get_secret_value() or None for key in settings.api_keys]
+    if len(keys) > len(urls):
+        raise SetupError("[ton] api_keys: there are more keys than providers")
     keys += [None] * (len(urls) - len(keys))
-    nodes = [
-        Toncenter(
-            Wire(
-                url,
-                name=name,
-                api_key=key,
-                seconds=settings.timeout_seconds,
-                per_second=settings.requests_per_second,
-            ),
-            network=settings.network,
-        )
-        for url, name, key in zip(urls, _names(urls), keys, strict=True)
-    ]
+    nodes = [_node(url, key, settings) for url, key in zip(urls, keys, strict=True)]
+    _check(urls, nodes, settings)
     return AgreedChain(
         nodes,
         network=settings.network,
@@ -52,22 +46,29 @@ def _default(settings: TonSettings) -> tuple[str, ...]:
         return (f"http://127.0.0.1:{settings.devnet_port}/api/v2",)
     if settings.network == TESTNET:
         return (_TESTNET_URL,)
-    raise SetupError("[ton] providers: name the toncenter APIs to ask")
+    raise SetupError("[ton] providers: name the toncenter APIs or liteservers to ask")
 
 
-def _names(urls: Sequence[str]) -> list[str]:
+def _node(url: str, key: str | None, settings: TonSettings) -> Node:
+    """One provider, by the kind that its scheme names; it connects when it is first asked."""
+    seconds, per_second = settings.timeout_seconds, settings.requests_per_second
+    if is_liteserver(url):
+        if key is not None:
+            raise SetupError("[ton] api_keys: a liteserver takes none, leave its place empty")
+        link = Link(parse_place(url), seconds=seconds, per_second=per_second)
+        return Liteserver(link, network=settings.network)
+    wire = Wire(url, name=_name(_parsed(url)), api_key=key, seconds=seconds, per_second=per_second)
+    return Toncenter(wire, network=settings.network)
+
+
+def _name(url: httpx2.URL) -> str:
     """Host and port: an API key in a path stays out of errors."""
-    return [httpx2.URL(url).netloc.decode("ascii").rpartition("@")[2] for url in urls]
+    return url.netloc.decode("ascii").rpartition("@")[2]
 
 
-def _check(urls: Sequence[str], settings: TonSettings) -> None:
-    if len(settings.api_keys) > len(urls):
-        raise SetupError("[ton] api_keys: there are more keys than providers")
-    for url in urls:
-        parsed = _parsed(url)
-        if parsed.scheme != "https" and parsed.host not in _LOOPBACK:
-            raise SetupError(f"[ton] providers: {parsed.host} must be https, or on this machine")
-    if len(set(_names(urls))) != len(urls):
+def _check(urls: Sequence[str], nodes: Sequence[Node], settings: TonSettings) -> None:
+    keys = [parse_place(url).key for url in urls if is_liteserver(url)]
+    if len({node.name for node in nodes}) != len(nodes) or len(set(keys)) != len(keys):
         raise SetupError("[ton] providers: one host twice is one opinion")
     if settings.network != MAINNET:
         return
@@ -84,5 +85,7 @@ def _parsed(url: str) -> httpx2.URL:
     except httpx2.InvalidURL:
         raise SetupError("[ton] providers: one of them is no URL") from None
     if parsed.scheme not in {"http", "https"} or not parsed.host:
-        raise SetupError("[ton] providers: one of them is no http(s) URL")
+        raise SetupError("[ton] providers: one of them is no http(s) or liteserver:// URL")
+    if parsed.scheme != "https" and parsed.host not in _LOOPBACK:
+        raise SetupError(f"[ton] providers: {parsed.host} must be https, or on this machine")
     return parsed

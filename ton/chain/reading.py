@@ -5,13 +5,16 @@ from typing import Any, Final
 
 from pytoniq_core import Address, Cell
 
+from ton.chain.bags import parse_bag
 from ton.chain.port import AccountState, Happened, MethodResult, Point, Value
-from ton.codec.cells import MAX_COINS, Reader, parse_boc
+from ton.codec.cells import MAX_COINS, Reader
 from ton.errors import MalformedCell
 from ton.tvm.accounts import Status
 from ton.tvm.transactions import Transaction
 
 HASH_BYTES: Final = 32
+NO_CONTRACT: Final = -13
+"""How a get method ends at toncenter where there is no code to run."""
 _MAX_LT: Final = 2**64 - 1
 _MAX_TIME: Final = 2**32 - 1
 _STATES: Final = {
@@ -53,7 +56,7 @@ def octets(value: Any) -> bytes:
 def cell(value: Any) -> Cell:
     """A bag of cells in base64."""
     try:
-        return parse_boc(octets(value))
+        return parse_bag(octets(value), 1)[0]
     except MalformedCell as cause:
         raise Nonsense(f"has a broken bag of cells: {cause.message}") from cause
 
@@ -96,8 +99,16 @@ def happened(address: Address, document: Any) -> Happened:
 def read_transaction(address: Address, boc: bytes) -> Happened:
     """A transaction of this account and what it says came before it."""
     try:
-        transaction = Transaction.read(boc)
-        reader = Reader(parse_boc(boc)).tag(0b0111, 4)
+        return transaction_of(address, parse_bag(boc, 1)[0])
+    except MalformedCell as cause:
+        raise Nonsense(f"has a broken transaction: {cause.message}") from cause
+
+
+def transaction_of(address: Address, cell: Cell) -> Happened:
+    """The same of its own cell."""
+    try:
+        transaction = Transaction.of(cell)
+        reader = Reader(cell).tag(0b0111, 4)
         account, _, hash_, lt = (
             reader.octets(32), reader.uint(64), reader.octets(32), reader.uint(64)
         )  # fmt: skip

@@ -1,6 +1,5 @@
 """A toncenter API (v2) as a `Node`: toncenter.com, one's own ton-http-api, or the devnet."""
 
-import re
 from base64 import b64encode
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
@@ -10,15 +9,15 @@ from pytoniq_core import Address, Cell
 from ton.chain import reading
 from ton.chain.errors import ProviderFault
 from ton.chain.port import BEGINNING, AccountState, Happened, MethodResult, Point, Value
+from ton.chain.refusing import not_accepted
 from ton.chain.wire import Refused, Wire
 from ton.codec.cells import Reader, raw
-from ton.errors import MalformedCell, MessageNotAccepted
+from ton.errors import MalformedCell
 
 PAGE: Final = 100
 """Transactions that toncenter gives at once."""
 _GLOBAL_ID: Final = 19
 Read = TypeVar("Read")
-_EXIT_CODE: Final = re.compile(r"exitcode=(-?\d{1,10})")
 
 
 class Toncenter:
@@ -63,7 +62,7 @@ class Toncenter:
         try:
             await self._wire.post("sendBoc", {"boc": boc}, again=False)
         except Refused as refused:
-            raise self._not_accepted(refused) from None
+            raise not_accepted(refused.message) or self._fault(refused) from None
 
     async def history(self, address: Address, start: Point, *, limit: int = PAGE) -> list[Happened]:
         """See `Node.history`."""
@@ -108,15 +107,6 @@ class Toncenter:
 
     def _fault(self, refused: Refused) -> ProviderFault:
         return ProviderFault(self.name, f"refuses with {refused.status}: {refused.message}")
-
-    def _not_accepted(self, refused: Refused) -> Exception:
-        found = _EXIT_CODE.search(refused.message)
-        if found is None and "not accepted" not in refused.message:
-            return self._fault(refused)
-        exit_code = int(found.group(1)) if found else None
-        return MessageNotAccepted(
-            f"the account does not accept this message (exit code {exit_code})", exit_code=exit_code
-        )
 
 
 def _network_of(document: Any) -> int:

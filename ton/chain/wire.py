@@ -30,6 +30,15 @@ class Refused(Exception):
         self.message = message
 
 
+class Stumbled(Exception):
+    """Something that may be over in a moment; `wait` is what the provider asks for, in seconds."""
+
+    def __init__(self, reason: str, wait: float = 0.0) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.wait = wait
+
+
 class Pace:
     """At most so many requests per second, evenly."""
 
@@ -92,7 +101,7 @@ class Wire:
             await self._pace.turn()
             try:
                 return await self._once(request)
-            except _Stumbled as stumble:
+            except Stumbled as stumble:
                 if not delays or stumble.wait > MAX_DELAY:
                     raise ProviderFault(self.name, stumble.reason) from None
                 await asyncio.sleep(max(delays.pop(0), stumble.wait))
@@ -106,11 +115,11 @@ class Wire:
                 finally:
                     await answer.aclose()
         except (httpx2.HTTPError, TimeoutError) as error:
-            raise _Stumbled(f"cannot be asked: {type(error).__name__}") from None
+            raise Stumbled(f"cannot be asked: {type(error).__name__}") from None
         if answer.status_code == _TOO_MANY:
-            raise _Stumbled("wants fewer requests", _seconds_of(answer))
+            raise Stumbled("wants fewer requests", _seconds_of(answer))
         if answer.status_code in _BUSY:
-            raise _Stumbled(f"answers with status {answer.status_code}", _seconds_of(answer))
+            raise Stumbled(f"answers with status {answer.status_code}", _seconds_of(answer))
         return self._result(answer.status_code, body)
 
     async def _body(self, answer: httpx2.Response) -> bytes:
@@ -133,15 +142,6 @@ class Wire:
         if "result" not in document:
             raise ProviderFault(self.name, "answers without a result")
         return document["result"]
-
-
-class _Stumbled(Exception):
-    """Something that may be over in a moment; `wait` is what the provider asks for, in seconds."""
-
-    def __init__(self, reason: str, wait: float = 0.0) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.wait = wait
 
 
 def _seconds_of(answer: httpx2.Response) -> float:

@@ -52,6 +52,15 @@ class Account:
         account = reader.into()
         last_hash, last_lt = reader.octets(32), reader.uint(64)
         reader.end()
+        return cls._read(account, last_lt, last_hash)
+
+    @classmethod
+    def of(cls, account: Cell, last_lt: int, last_hash: bytes) -> "Account":
+        """What an Account's own cell says; raises `MalformedCell`."""
+        return cls._read(Reader(account), last_lt, last_hash)
+
+    @classmethod
+    def _read(cls, account: Reader, last_lt: int, last_hash: bytes) -> "Account":
         if not account.uint(1):
             return cls(last_lt, last_hash)
         return cls._present(account, last_lt, last_hash)

@@ -53,7 +53,11 @@ class Transaction:
     @classmethod
     def read(cls, boc: bytes) -> "Transaction":
         """A transaction from its bag of cells; raises `MalformedCell`."""
-        cell = parse_boc(boc)
+        return cls.of(parse_boc(boc))
+
+    @classmethod
+    def of(cls, cell: Cell) -> "Transaction":
+        """A transaction's own cell; raises `MalformedCell`."""
         reader = Reader(cell).tag(0b0111, 4)
         account, lt = reader.octets(32), reader.uint(64)
         reader.octets(32)

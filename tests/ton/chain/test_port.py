@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from pytoniq_core import Address
 
+from tests.ton.chain.liteserver.answers import Answers
+from tests.ton.chain.liteserver.server import Server, honestly, serving
 from tests.ton.devnet.fixtures import GRAM, channel_config
 from tests.ton.devnet.wallets import Wallet
 from ton.chain.agreed import AgreedChain
@@ -18,6 +20,9 @@ from ton.chain.errors import (
     NotSeen,
 )
 from ton.chain.external import normal_hash
+from ton.chain.liteserver.link import Link
+from ton.chain.liteserver.node import Liteserver
+from ton.chain.liteserver.place import parse_place
 from ton.chain.opening import open_chain
 from ton.chain.port import BEGINNING, ChainClient, Node, Point
 from ton.chain.toncenter import Toncenter
@@ -45,19 +50,35 @@ def toncenter(running: Running, name: str = "devnet", *, network: int = DEVNET) 
     return Toncenter(wire, network=network)
 
 
-@pytest.fixture(params=["direct", "toncenter", "three providers", "settings"])
+def liteserver(server: Server, *, network: int = DEVNET) -> Liteserver:
+    link = Link(parse_place(server.url), per_second=1000, delays=())
+    return Liteserver(link, network=network)
+
+
+def configured(*urls: str) -> AgreedChain:
+    settings = TonSettings(providers=urls, requests_per_second=1000)
+    return open_chain(settings, patience=(0.01,), poll=0.01)
+
+
+@pytest.fixture
+async def lite(devnet: Devnet) -> AsyncIterator[Server]:
+    async with serving(Server(honestly(Answers(devnet)))) as server:
+        yield server
+
+
+@pytest.fixture(
+    params=["direct", "toncenter", "three providers", "settings", "liteserver", "one of each"]
+)
 async def chain(
-    request: pytest.FixtureRequest, devnet: Devnet, running: Running
+    request: pytest.FixtureRequest, devnet: Devnet, running: Running, lite: Server
 ) -> AsyncIterator[AgreedChain]:
     made: dict[str, Any] = {
         "direct": lambda: quick(DevnetNode(devnet)),
         "toncenter": lambda: quick(toncenter(running)),
         "three providers": lambda: quick(*(toncenter(running, name) for name in "abc")),
-        "settings": lambda: open_chain(
-            TonSettings(providers=(f"{running.url}/api/v2",), requests_per_second=1000),
-            patience=(0.01,),
-            poll=0.01,
-        ),
+        "settings": lambda: configured(f"{running.url}/api/v2"),
+        "liteserver": lambda: quick(liteserver(lite)),
+        "one of each": lambda: configured(f"{running.url}/api/v2", lite.url),
     }
     chain: AgreedChain = made[request.param]()
     yield chain
@@ -209,11 +230,12 @@ async def test_a_point_that_never_was_is_not_in_the_history(
         await chain.transactions(NOBODY, since=Point(5, b"\x01" * 32))
 
 
-async def test_a_provider_of_another_network_is_named(running: Running) -> None:
-    chain = quick(toncenter(running, network=-239), network=-239)
-    with pytest.raises(ChainUnreachable, match=f"is of network {DEVNET}, not -239"):
-        await chain.account(NOBODY)
-    await chain.close()
+async def test_a_provider_of_another_network_is_named(running: Running, lite: Server) -> None:
+    for node in (toncenter(running, network=-239), liteserver(lite, network=-239)):
+        chain = quick(node, network=-239)
+        with pytest.raises(ChainUnreachable, match=f"is of network {DEVNET}, not -239"):
+            await chain.account(NOBODY)
+        await chain.close()
 
 
 def test_the_normal_hash_ignores_how_a_message_is_packed(wallet: Wallet) -> None:
