@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 
 from bombyx.attestation.policy import Policy
-from bombyx.chat.paths import SERVED_PATHS
+from bombyx.chat.paths import SERVED_PATHS, is_anthropic
 from bombyx.errors import BombyxError, RequestError
 from gateway.accounts import endpoints as key_endpoints
 from gateway.accounts.key_ring import KeyRing, PayerBook
@@ -42,7 +42,7 @@ from gateway.connections import Door, Patience, most_connections
 from gateway.context import Context, unix_ms, unix_seconds
 from gateway.database import check, create_engine, sqlite_path
 from gateway.directory import endpoints as directory_endpoints
-from gateway.http import BodyLimit, install_errors
+from gateway.http import REQUEST_ID, BodyLimit, install_errors
 from gateway.identity import GatewayKeys, load_keys
 from gateway.inference.alarms import Alarms
 from gateway.inference.bare import serve_bare
@@ -55,7 +55,13 @@ from gateway.inference.sealed import SEALED_TYPE, serve_sealed
 from gateway.inference.sessions import Sessions
 from gateway.inference.silence import Silence
 from gateway.inference.waiting import WaitingRoom
-from gateway.inference.wire import error_answer, media_type, respond_error
+from gateway.inference.wire import (
+    ANTHROPIC_NAME,
+    error_answer,
+    media_type,
+    request_names,
+    respond_error,
+)
 from gateway.metering.clock import SystemClock
 from gateway.metering.meter import Meter
 from gateway.metering.stores import open_store
@@ -300,9 +306,10 @@ class Front:
         self._app = build_app(context)
         self._browsers = Browsers(context.settings.cors_origins)
         self._own = f"{LINK_PREFIX}{context.settings.slot}"
-        self.handlers = {path.encode(): self._infer for path in INFERENCE_PATHS} | {
-            (self._own + path).encode(): self._infer_for_neighbour for path in INFERENCE_PATHS
-        }
+        self.handlers = {
+            path.encode(): self._infer_named if is_anthropic(path) else self._infer
+            for path in INFERENCE_PATHS
+        } | {(self._own + path).encode(): self._infer_for_neighbour for path in INFERENCE_PATHS}
         """What `hot_protocol` takes past ASGI."""
         settings = context.settings
         self.keep_alive_s = settings.keep_alive_s
@@ -325,7 +332,10 @@ class Front:
             await self._serve(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        send = _with_common_headers(send, self._browsers.headers(scope["headers"]))
+        name = new_request_id()
+        scope["state"] = {**scope.get("state", {}), REQUEST_ID: name}
+        common = self._browsers.headers(scope["headers"])
+        send = _with_common_headers(send, [*common, *request_names(scope["path"], name)])
         if scope["method"] == "OPTIONS":
             allowed = self._browsers.preflight(scope["headers"])
             if allowed is not None:
@@ -358,8 +368,13 @@ class Front:
             return
         await self._infer(exchange)
 
+    async def _infer_named(self, exchange: Exchange) -> None:
+        """On Anthropic's paths a request's name stands under a second header."""
+        exchange.extra = b"%b: %b\r\n" % (ANTHROPIC_NAME, exchange.request_id)
+        await self._infer(exchange)
+
     async def _infer(self, exchange: Exchange) -> None:
-        exchange.extra = self._browsers.lines(exchange.headers)
+        exchange.extra += self._browsers.lines(exchange.headers)
         if self._context.draining:
             exchange.keep_alive = False  # the next request finds another process
         if media_type(exchange.headers) == SEALED_TYPE:
@@ -375,12 +390,8 @@ def _with_common_headers(send: Send, common: HeaderPairs) -> Send:
     async def named(message: Message) -> None:
         if message["type"] == "http.response.start":
             took = b"%d" % (1000 * (time.monotonic() - since))
-            message["headers"] = [
-                *message["headers"],
-                *common,
-                (b"openai-processing-ms", took),
-                (b"x-request-id", new_request_id()),
-            ]
+            took_ms = (b"openai-processing-ms", took)
+            message["headers"] = [*message["headers"], *common, took_ms]
         await send(message)
 
     return named

@@ -15,7 +15,7 @@ MAX_AGE_SECONDS = 7200
 """As long as Chromium remembers a preflight."""
 MAX_ASKED = 2048
 EXPOSED = (
-    b"x-request-id, retry-after, retry-after-ms, x-should-retry, openai-processing-ms, "
+    b"x-request-id, request-id, retry-after, retry-after-ms, x-should-retry, openai-processing-ms, "
     b"openai-version, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, "
     b"x-ratelimit-reset-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, "
     b"x-ratelimit-reset-tokens, x-bombyx-id, x-bombyx-tier, x-bombyx-worker, x-bombyx-route"

@@ -13,16 +13,16 @@ from typing import Any, TypeAlias, cast
 import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from bombyx.chat.refusing import refusal_document
 from bombyx.errors import (
     BombyxError,
     HeadTooLarge,
     Overloaded,
     RequestError,
     RequestTimeout,
-    envelope,
 )
 from gateway.inference.exchange import Exchange, header_of, new_request_id
-from gateway.inference.wire import error_headers, respond_error
+from gateway.inference.wire import error_headers, request_names, respond_error
 
 LOOK_SECONDS = 1.0
 LINGER_SECONDS = 2.0
@@ -97,6 +97,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.url = b""  # uvicorn has none before a request begins
         self.running: Cycle = None
         """The request that is answered now; uvicorn's `cycle` is the latest one sent."""
         self._unparsed = 0
@@ -185,7 +186,7 @@ class GuardedProtocol(HttpToolsProtocol):
                 return
             running.disconnected = True
             running.message_event.set()
-        self.transport.write(_answer(error))
+        self.transport.write(_answer(error, self.url.partition(b"?")[0]))
         self._linger()
 
     def _refuse_in_turn(self) -> None:
@@ -268,13 +269,15 @@ async def _refuse_ahead(exchange: Exchange) -> None:
     )
 
 
-def _answer(error: BombyxError) -> bytes:
-    """An error as a whole answer, after which the connection closes."""
-    body = msgspec.json.encode(envelope(error))
+def _answer(error: BombyxError, path: bytes = b"") -> bytes:
+    """An error as a whole answer, after which the connection closes; `path` as far as it came."""
+    name = new_request_id()
+    asked = path.decode("latin-1")
+    body = msgspec.json.encode(refusal_document(asked, error, request_id=name.decode()))
     headers = [
         *error_headers(error),
         (b"content-type", b"application/json"),
-        (b"x-request-id", new_request_id()),
+        *request_names(asked, name),
         (b"connection", b"close"),
         (b"content-length", b"%d" % len(body)),
     ]

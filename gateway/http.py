@@ -1,4 +1,4 @@
-"""What the FastAPI routes share: who asks, and errors in OpenAI's shape (never FastAPI's own)."""
+"""What the FastAPI routes share: who asks, and errors in SDKs' shape (never FastAPI's own)."""
 
 import asyncio
 from http import HTTPStatus
@@ -33,6 +33,8 @@ MAX_BODY_BYTES = 2**20
 BODY_TIMEOUT_SECONDS = 20.0
 """For such a body in all."""
 
+REQUEST_ID = "request_id"
+"""Under this name a request's state has the bytes of its `x-request-id`."""
 METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 _log = structlog.get_logger(__name__)
@@ -64,9 +66,10 @@ KeyDep = Annotated[StoredKey, Depends(any_key)]
 AdminDep = Annotated[StoredKey, Depends(admin_key)]
 
 
-def render(error: BombyxError) -> Response:
-    """The error envelope, with the headers that SDKs read."""
-    headers, body = error_answer(error)
+def render(error: BombyxError, scope: Scope) -> Response:
+    """The error envelope of the request's path, with the headers that SDKs read."""
+    name = scope.get("state", {}).get(REQUEST_ID, b"")
+    headers, body = error_answer(error, path=scope["path"], request_id=name)
     named = {name.decode(): value.decode() for name, value in headers}
     return Response(body, status_code=error.status, headers=named)
 
@@ -75,17 +78,18 @@ def install_errors(app: FastAPI) -> None:
     """One envelope for everything that can go wrong on a route."""
 
     @app.exception_handler(BombyxError)
-    async def _ours(_request: Request, error: BombyxError) -> Response:
-        return render(error)
+    async def _ours(request: Request, error: BombyxError) -> Response:
+        return render(error, request.scope)
 
     @app.exception_handler(RequestValidationError)
-    async def _invalid(_request: Request, error: RequestValidationError) -> Response:
+    async def _invalid(request: Request, error: RequestValidationError) -> Response:
         where = next((".".join(str(part) for part in e["loc"][1:]) for e in error.errors()), None)
-        return render(RequestError("a parameter is missing or wrong", param=where))
+        wrong = RequestError("a parameter is missing or wrong", param=where)
+        return render(wrong, request.scope)
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
-        response = render(_known(error.status_code))
+        response = render(_known(error.status_code), request.scope)
         response.headers.update(error.headers or {})
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             # Starlette names the methods of the first route of the path alone.
@@ -93,9 +97,9 @@ def install_errors(app: FastAPI) -> None:
         return response
 
     @app.exception_handler(Exception)
-    async def _unforeseen(_request: Request, error: Exception) -> Response:
+    async def _unforeseen(request: Request, error: Exception) -> Response:
         _log.error("unforeseen", kind=type(error).__name__)
-        return render(BombyxError("something went wrong here; it was logged"))
+        return render(BombyxError("something went wrong here; it was logged"), request.scope)
 
 
 def _methods(request: Request) -> list[str]:
@@ -124,10 +128,11 @@ class BodyLimit:
             return
         if b"%00" in scope["query_string"] or "\0" in scope["path"]:
             # No name of ours holds it, and PostgreSQL takes it for an error of its own.
-            await render(_known(404 if "\0" in scope["path"] else 400))(scope, receive, send)
+            wrong = _known(404 if "\0" in scope["path"] else 400)
+            await render(wrong, scope)(scope, receive, send)
             return
         if int(header_of(scope["headers"], b"content-length") or 0) > MAX_BODY_BYTES:
-            await render(_known(413))(scope, receive, send)
+            await render(_known(413), scope)(scope, receive, send)
             return
         size, more = 0, True
         until = asyncio.get_running_loop().time() + BODY_TIMEOUT_SECONDS

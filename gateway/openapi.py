@@ -14,6 +14,7 @@ from bombyx.chat.body import MAX_CHOICES, MAX_MODEL_NAME
 from bombyx.chat.paths import (
     CHAT_PATH,
     COMPLETIONS_PATH,
+    COUNT_TOKENS_PATH,
     DETOKENIZE_PATH,
     EMBEDDINGS_PATH,
     MESSAGES_PATH,
@@ -41,7 +42,9 @@ _ONLY: dict[tuple[str, str], tuple[int, ...]] = {
     ("post", "/v1/channels"): _CHAIN,
     ("post", "/admin/v1/accounts/{account}/withdrawals"): (402,),
     ("post", "/admin/v1/channels/{channel}/claim"): (402,),
+    ("post", "/admin/v1/owners/{owner}/channel"): (402,),
     ("post", "/admin/v1/channels/{channel}/close"): (402,),
+    ("post", "/admin/v1/channels/{channel}/resume"): (402, *_CHAIN),
     ("post", "/admin/v1/chain/resume"): _CHAIN,
 }
 """What single operations say beside that: money that is not there, and a chain that is silent."""
@@ -73,6 +76,7 @@ _REQUIRED: dict[str, dict[str, Schema]] = {
     EMBEDDINGS_PATH: {"input": {"type": ["string", "array"]}},
     RESPONSES_PATH: {"input": {"type": ["string", "array"]}},
     MESSAGES_PATH: {"messages": _LIST, "max_tokens": {"type": "integer", "minimum": 1}},
+    COUNT_TOKENS_PATH: {"messages": _LIST},
     TOKENIZE_PATH: {"prompt": {"type": "string"}},
     DETOKENIZE_PATH: {"tokens": {"type": "array", "items": {"type": "integer", "minimum": 0}}},
 }

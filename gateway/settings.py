@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from bombyx.settings import HOLDS_PASSWORD, RoleSettings
+from bombyx.units import MAX_NANO
 
 LINK_PREFIX = "/v1/workers/link/"
 """Workers dial this path with the slot of a process behind it."""
@@ -67,6 +68,8 @@ class GatewaySettings(RoleSettings):
     """Take payment channels and deposits by `[ton]`; `auto` does where its `providers` are set."""
     chain_every_s: Annotated[int, Field(ge=1, le=600)] = 5
     """How often channels and the wallet are looked at; a close must be seen within its period."""
+    max_payout_deposit_nano: Annotated[int, Field(ge=500_000_000, le=MAX_NANO)] = 20_000_000_000
+    """What may lie in payout channels to one owner, not claimed yet: several claims' worth."""
     ra_tls: bool = False
     """Serve TLS with a certificate that carries this machine's evidence (ra-tls.md)."""
     ra_tls_life_s: Annotated[int, Field(ge=60, le=86_000)] = 43_200

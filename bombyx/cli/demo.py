@@ -13,7 +13,7 @@ from rich.text import Text
 
 from bombyx.attestation.policy import parse_policy, preset
 from bombyx.attestation.steps import Step
-from bombyx.cli import demo_channel
+from bombyx.cli import demo_channel, demo_payout
 from bombyx.cli.network.interrupt import stoppable
 from bombyx.cli.network.network import Network, running
 from bombyx.cli.network.plan import ChainKind, EngineKind, Wish
@@ -155,11 +155,11 @@ def _settle(
     """Claim, pay the worker, close: what became of the money."""
     teller.step("The gateway claims on chain, with the client's voucher")
     claimed = demo_channel.claim(paying, teller.detail)
-    teller.step("The worker's pay")
-    payout = demo_channel.payout(entries, teller.detail)
+    teller.step("The gateway pays the worker's owner, by a channel of its own")
+    payout = demo_payout.pay(paying, entries, teller.detail)
     teller.step("Closing the channel, as both sides sign")
     paying.network.supervisor.stop_latest()
-    ended = demo_channel.end(paying, teller.detail)
+    ended = demo_channel.end(paying, payout, teller.detail)
     teller.output.say(ended.pop("table"))
     teller.detail("all balances and fees add up to the nano")
     return {"claim": claimed, "payout": payout, **ended}

@@ -1,7 +1,7 @@
 """The money of `bombyx demo`: a channel from its opening to its last nano, and who had what."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from bombyx.cli.channel.shown import gram
 from bombyx.cli.network.accounts import Fees, Snapshot, fees_between, snapshot
 from bombyx.cli.network.chain import Chain
 from bombyx.cli.network.network import Network
+from bombyx.cli.network.owner import Owner, vouched
 from bombyx.cli.network.payer import Payer
 from bombyx.errors import BombyxError, RemoteError
 from bombyx.money.statement import Statement
@@ -30,40 +31,47 @@ class Paying:
     network: Network
     chain: Chain
     payer: Payer
+    owner: Owner
     channel: str
     """The account in hex."""
     addresses: dict[str, str]
+    """Of all whose money is looked at, but of a payout channel that is not there yet."""
     before: Snapshot
     claimed_before: int
+    vouched_before: int
+    """By the gateway, to the workers' owner."""
 
 
 def begin(network: Network, say: Say) -> Paying | None:
     """Open a channel, where there is a chain; raises `SetupError`."""
-    chain, payer = network.chain, network.payer
-    if chain is None or payer is None:
+    chain, payer, owner = network.chain, network.payer, network.owner
+    if chain is None or payer is None or owner is None:
         return None
     left = payer.left_open()
-    before = _before(network, chain, payer, left)
+    known = _addresses(network, payer, owner)
+    if left is not None:
+        known["channel"] = f"0:{left['channel']}"
+    before = snapshot(chain, known)
     opened = payer.channel("open", "--gateway", network.gateway) if left is None else left
     say(f"contract {opened['address']} on this machine's devnet (real TVM, mainnet's prices)")
     say(f"the client's wallet deposited {gram(int(opened['deposited_nano']))} in it")
     channel = str(opened["channel"])
-    addresses = _addresses(network, payer, channel)
+    known["channel"] = f"0:{channel}"
     claimed = 0 if left is None else int(_view(network, channel)["claimed_nano"])
-    return Paying(network, chain, payer, channel, addresses, before, claimed)
+    vouched_before = vouched(owner.held(network.gateway_key))
+    return Paying(network, chain, payer, owner, channel, known, before, claimed, vouched_before)
 
 
-def _addresses(network: Network, payer: Payer, channel: str) -> dict[str, str]:
-    named = {"client": payer.address, "gateway": network.books.wallet()}
-    return named | {"channel": f"0:{channel}"}
-
-
-def _before(network: Network, chain: Chain, payer: Payer, left: dict[str, Any] | None) -> Snapshot:
-    if left is not None:
-        return snapshot(chain, _addresses(network, payer, str(left["channel"])))
-    named = {"client": payer.address, "gateway": network.books.wallet()}
-    seen = snapshot(chain, named)
-    return Snapshot(seen.accounts | {"channel": 0}, seen.fees)
+def _addresses(network: Network, payer: Payer, owner: Owner) -> dict[str, str]:
+    named = {
+        "client": payer.address,
+        "gateway": network.books.wallet(),
+        "owner": owner.wallet,
+    }
+    paying = owner.held(network.gateway_key)
+    if paying is not None:
+        named["payout"] = f"0:{paying.payout_channel.channel}"
+    return named
 
 
 def voucher_of(paying: Paying, statement: Statement, say: Say) -> dict[str, str]:
@@ -96,19 +104,11 @@ def claim(paying: Paying, say: Say) -> dict[str, Any]:
     }
 
 
-def payout(entries: Sequence[dict[str, str]], say: Say) -> dict[str, str]:
-    """What the worker got for the request, and how."""
-    earned = [entry for entry in entries if entry["kind"] == "earning"]
-    amount = str(sum(int(entry["amount_nano"]) for entry in earned))
-    account = earned[0]["account"] if earned else ""
-    say(f"{account} earned {amount} nano, in the gateway's ledger")
-    return {"by": "ledger", "account": account, "amount_nano": amount}
-
-
-def end(paying: Paying, say: Say) -> dict[str, Any]:
+def end(paying: Paying, payout: dict[str, str], say: Say) -> dict[str, Any]:
     """Close the channel as both sign, and hold all balances against each other.
 
-    The sidecar, which holds the channel, has ended. Raises `BombyxError` where a nano is missing.
+    The sidecar, which holds the channel, has ended; `payout` says what the owner got. Raises
+    `BombyxError` where a nano is missing.
     """
     network, channel = paying.network, paying.channel
     ended = paying.payer.channel("close", channel, "--mnemonic-file", str(paying.payer.words))
@@ -119,8 +119,11 @@ def end(paying: Paying, say: Say) -> dict[str, Any]:
         raise BombyxError(f"the channel paid {claimed} nano; charged were {view['charged_nano']}")
     if claimed != int(books["proven_nano"]):
         raise BombyxError(f"receipts prove {books['proven_nano']} nano, the channel paid {claimed}")
-    after = snapshot(paying.chain, paying.addresses)
-    fees = fees_between(paying.before, after, paid=claimed - paying.claimed_before)
+    after = snapshot(paying.chain, paying.addresses | {"payout": payout["address"]})
+    before = paying.before.completed(after)
+    fees = fees_between(
+        before, after, paid=claimed - paying.claimed_before, earned=int(payout["paid_nano"])
+    )
     say(f"the gateway got {claimed} nano in all, {gram(int(ended['refunded_nano']))} came back")
     return {
         "channel": {
@@ -132,11 +135,11 @@ def end(paying: Paying, say: Say) -> dict[str, Any]:
             "refunded_nano": ended["refunded_nano"],
         },
         "balances": {
-            "before": paying.before.document(),
+            "before": before.document(),
             "after": after.document(),
             "fees": fees.document(),
         },
-        "table": balances_table(paying.before, after, fees),
+        "table": balances_table(before, after, fees),
     }
 
 
@@ -148,6 +151,7 @@ def balances_table(before: Snapshot, after: Snapshot, fees: Fees) -> Table:
         table.add_row(name, str(amount), str(now), f"{now - amount:+d}")
     table.add_row("fees of the client", "", "", f"{fees.client:+d}")
     table.add_row("fees of the gateway", "", "", f"{fees.gateway:+d}")
+    table.add_row("fees of the owner", "", "", f"{fees.owner:+d}")
     left = after.total - before.total + fees.total
     table.add_row("sum", "", "", str(left))
     return table

@@ -17,6 +17,7 @@ class Overloaded(BombyxError):
     status = 503
     type = "overloaded_error"
     code = "overloaded"
+    should_retry = True
 
 
 class WorkerBusy(Overloaded):

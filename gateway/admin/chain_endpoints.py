@@ -1,11 +1,13 @@
-"""`/admin/v1`: the gateway's wallet, withdrawals to anywhere, ends of channels (SPEC 7.11, 9.3)."""
+"""`/admin/v1`: the gateway's wallet, withdrawals to anywhere, channels (SPEC 7.7, 7.11, 9.3)."""
 
 from typing import Annotated
 
 from pydantic import BaseModel, StringConstraints
 
+from bombyx.money.channel.documents import state_of
 from bombyx.money.channel.terms import network_text
 from gateway.admin.router import router
+from gateway.channels.treasury import Ordered
 from gateway.channels.treasury_endpoints import (
     WithdrawalBody,
     WithdrawalView,
@@ -16,6 +18,8 @@ from gateway.context import Context
 from gateway.http import AdminDep, ContextDep
 
 ChannelId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+OwnerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9:_-]{1,80}$")]
+"""As workers name whom they earn for."""
 
 
 class TroubleView(BaseModel):
@@ -32,6 +36,22 @@ class ChainView(BaseModel):
     network: str
     address: str
     troubles: list[TroubleView]
+
+
+class OrderView(ChainView):
+    """What came of asking, too: a new order, one that is under way, or nothing to claim."""
+
+    order: Ordered
+
+
+class HaltedView(BaseModel):
+    """How a channel stands after it halted."""
+
+    channel: str
+    state: str
+    deposited_nano: str
+    charged_nano: str
+    claimed_nano: str
 
 
 def _chain(context: Context) -> ChainView:
@@ -64,16 +84,36 @@ async def chain(context: ContextDep, _key: AdminDep) -> ChainView:
 
 
 @router.post("/channels/{channel}/claim", status_code=202)
-async def claim_channel(channel: ChannelId, context: ContextDep, _key: AdminDep) -> ChainView:
+async def claim_channel(channel: ChannelId, context: ContextDep, _key: AdminDep) -> OrderView:
     """Claim now what a channel was charged, however little that is."""
-    await of_chain(context.watch).claim_channel(channel)
-    return _chain(context)
+    done = await of_chain(context.watch).claim_channel(channel)
+    return OrderView(order=done, **dict(_chain(context)))
 
 
 @router.post("/channels/{channel}/close", status_code=202)
-async def close_channel(channel: ChannelId, context: ContextDep, _key: AdminDep) -> ChainView:
+async def close_channel(channel: ChannelId, context: ContextDep, _key: AdminDep) -> OrderView:
     """End a channel with a last claim; it takes no more requests, and its client gets the rest."""
-    await of_chain(context.watch).close_channel(channel)
+    done = await of_chain(context.watch).close_channel(channel)
+    return OrderView(order=done, **dict(_chain(context)))
+
+
+@router.post("/channels/{channel}/resume")
+async def resume_channel(channel: ChannelId, context: ContextDep, key: AdminDep) -> HaltedView:
+    """Serve again after `channel_rolled_back`: what the chain paid counts as charged."""
+    done = await of_chain(context.watch).resume_channel(channel, actor=key.id)
+    return HaltedView(
+        channel=done.id,
+        state=state_of(done.row),
+        deposited_nano=str(done.row.deposited),
+        charged_nano=str(done.row.charged),
+        claimed_nano=str(done.row.claimed),
+    )
+
+
+@router.post("/owners/{owner}/channel", status_code=202)
+async def pay_owner(owner: OwnerId, context: ContextDep, _key: AdminDep) -> ChainView:
+    """Open a payout channel to an owner of workers now, however little is owed."""
+    await of_chain(context.watch).pay_owner(owner)
     return _chain(context)
 
 

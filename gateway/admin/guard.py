@@ -28,6 +28,6 @@ class AdminGuard:
                 if key.scope != "admin":
                     raise Forbidden("this needs an admin key")
             except BombyxError as error:
-                await render(error)(scope, receive, send)
+                await render(error, scope)(scope, receive, send)
                 return
         await self._app(scope, receive, send)

@@ -82,10 +82,16 @@ async def watched(context: Context, connection: "Connection | None") -> AsyncIte
         return
     from gateway.channels.chain.opening import Process  # noqa: PLC0415 - see above
 
+    settings = context.settings
     process = Process(
-        context.engine, context.store, context.settings.slot, context.keys.channel.public_key
+        context.engine,
+        context.store,
+        settings.slot,
+        context.keys.channel.public_key,
+        deadline_s=settings.max_duration_s + settings.settlement_grace_s,
+        max_payout_deposit=settings.max_payout_deposit_nano,
     )
-    every_s = context.settings.chain_every_s
+    every_s = settings.chain_every_s
     async with connection.watched(process, unix=unix_seconds, every_s=every_s) as parts:
         context.treasury, context.watch = parts.treasury, parts.task
         yield

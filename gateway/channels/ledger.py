@@ -16,7 +16,7 @@ from gateway.channels.rows import CHAIN_PREFIX, PAYOUT_PREFIX
 from gateway.database import now_ms
 from gateway.models import account, ledger_entry
 
-Kind: TypeAlias = Literal["deposit", "payback", "withdrawal", "voucher", "payout"]
+Kind: TypeAlias = Literal["credit", "deposit", "payback", "withdrawal", "voucher", "payout"]
 MAX_ON_CHAIN = 8 * 10**18
 """Nano of one network that may be here: more than there is, and it still fits 64 bits."""
 

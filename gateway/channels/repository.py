@@ -12,12 +12,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bombyx.errors import ChannelNotFound, ChannelNotOurs
+from bombyx.errors import ChannelNotFound, ChannelNotOurs, CloseInFlight
 from bombyx.money.channel import acceptance
 from bombyx.money.channel.acceptance import ChannelRow
 from bombyx.money.channel.identity import Channel
+from bombyx.money.channel.terms import Ceiling
 from bombyx.units import MAX_NANO
 from gateway.accounts.audit import record
+from gateway.accounts.repository import ensure_issuance
 from gateway.channels.ledger import ensure_account, move, writing
 from gateway.channels.rows import (
     CONFIG_COLUMNS,
@@ -31,11 +33,14 @@ from gateway.channels.rows import (
     state_values,
 )
 from gateway.database import now_ms
-from gateway.models import account
+from gateway.metering.rows import ISSUANCE_ACCOUNT as ISSUANCE
+from gateway.models import account, audit_log
 from gateway.models import channel as table
 
 MAX_LISTED = 1_000
 """Channels of one page."""
+HALT = "channel.halt"
+"""The action in the audit log by which is known since when a channel is halted."""
 
 Step = Callable[[ChannelRow], ChannelRow]
 
@@ -137,10 +142,46 @@ class Channels:
             after = acceptance.rolled_back(before.row, total)
             if not before.row.halted:
                 await record(
-                    connection, self._actor, "channel.halt", target=channel_id,
+                    connection, self._actor, HALT, target=channel_id,
                     charged_nano=str(after.charged), claimed_nano=str(after.claimed),
                 )  # fmt: skip
             return await _save(connection, before, after)
+
+    async def resumed(
+        self, channel_id: str, total: int, *, held: Ceiling, lost_s: int
+    ) -> StoredChannel:
+        """A person has looked: what the chain paid in all is charged, and the channel serves again.
+
+        What nobody remembers to have charged goes to the operator's `issuance`, whence forgotten
+        payouts come. Not before `lost_s` seconds after it halted: until then a worker may bring
+        back a request whose price this was, and the client would pay for it twice. Raises what
+        `acceptance.resumed` does.
+        """
+        async with writing(self._engine) as connection:
+            before = await _locked(connection, channel_id)
+            after = acceptance.resumed(before.row, total, held=held)
+            if after == before.row:
+                return before
+            await _check_waited(connection, channel_id, lost_s)
+            forgotten = after.charged - before.row.charged
+            if forgotten:
+                await self._book_forgotten(connection, before, forgotten, after.charged)
+            await record(
+                connection, self._actor, "channel.resume", target=channel_id,
+                charged_nano=str(after.charged), forgotten_nano=str(forgotten),
+            )  # fmt: skip
+            return await _save(connection, before, after)
+
+    async def _book_forgotten(
+        self, connection: AsyncConnection, stored: StoredChannel, amount: int, total: int
+    ) -> None:
+        payer = channel_account(stored.id)
+        await ensure_issuance(connection)
+        # Totals only grow, so that each names one rise.
+        txn = f"resume:{stored.channel.network}:{stored.id}:{total}"
+        await move(
+            connection, payer, ISSUANCE, amount=amount, kind="credit", txn=txn, ref=stored.id
+        )
 
     async def closed(self, channel_id: str) -> StoredChannel:
         """It is a tombstone: never again. What was not charged went back to the client.
@@ -263,6 +304,20 @@ async def _insert(connection: AsyncConnection, channel: Channel, owner: str) -> 
     places = ", ".join(f":{name}" for name in values)
     statement = f"INSERT INTO channel ({names}) VALUES ({places}) ON CONFLICT DO NOTHING"  # noqa: S608
     await connection.execute(text(statement), values)
+
+
+async def _check_waited(connection: AsyncConnection, channel_id: str, seconds: int) -> None:
+    halts = select(audit_log.c.at).where(
+        audit_log.c.target == channel_id, audit_log.c.action == HALT
+    )
+    halted = (await connection.execute(halts.order_by(audit_log.c.id.desc()).limit(1))).scalar()
+    now = (await connection.execute(select(now_ms(connection)))).scalar_one()
+    left = 0 if halted is None else halted + seconds * 1000 - now
+    if left > 0:
+        raise CloseInFlight(
+            f"requests from before it halted may come back for {-(-left // 1000)} s yet",
+            retry_after_ms=left,
+        )
 
 
 async def _unspent(connection: AsyncConnection, stored: StoredChannel) -> int:

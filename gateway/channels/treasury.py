@@ -1,7 +1,13 @@
 """Prepaid money on the chain, as routes see it; `gateway.channels.chain` has it, or nobody does."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
+
+from gateway.channels.rows import StoredChannel
+
+Ordered: TypeAlias = Literal["ordered", "under_way", "nothing"]
+"""What came of asking for a claim or close: a new order, one that is there already, or neither,
+since all that was charged is claimed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +40,7 @@ class Watch(Protocol):
         """What lasts; known to the process that watches, which is the one with the lowest slot."""
         ...
 
-    async def claim_channel(self, channel: str) -> None:
+    async def claim_channel(self, channel: str) -> Ordered:
         """Claim what a channel was charged, however little that is; again: nothing new.
 
         What the chain refused too often is tried anew. Raises `ChannelNotFound`, `ChannelClosed`,
@@ -42,13 +48,29 @@ class Watch(Protocol):
         """
         ...
 
-    async def close_channel(self, channel: str) -> None:
+    async def close_channel(self, channel: str) -> Ordered:
         """End a channel with a last claim, for an administrator; again: nothing new.
 
         Its client cannot take that back; with `CloseInFlight` it ends as soon as nothing runs. What
         the chain refused too often is tried anew. Raises `ChannelNotFound`, `ChannelClosed`,
         `ChannelRolledBack`, `CloseInFlight`, and `CloseNotAsked` where no voucher is there to end
         it by.
+        """
+        ...
+
+    async def resume_channel(self, channel: str, *, actor: str) -> StoredChannel:
+        """A person has looked at a channel that was paid more than it charged: serve it again.
+
+        Where nothing is halted, nothing changes. Raises `ChannelNotFound`, `ChannelClosed`,
+        `CloseInFlight` while something of it runs or may come back, and `ChannelRolledBack` where
+        the chain shows no voucher for what it paid.
+        """
+        ...
+
+    async def pay_owner(self, owner: str) -> None:
+        """Open a payout channel to an owner of workers, however little is owed; again: nothing new.
+
+        Raises `NotFound` for an owner whom no channel can pay, and `DepositCap`.
         """
         ...
 

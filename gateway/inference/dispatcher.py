@@ -376,4 +376,5 @@ def _not_run(run: Run, refusal: SignedRefusal, lost: SignedLost | None = None) -
         code=refusal.refusal.code if at_fault else NoCandidate.code,
         status=400 if at_fault else 422,
         lost=lost,
+        param=refusal.param if at_fault and isinstance(refusal.param, str) else None,
     )

@@ -1,15 +1,17 @@
-"""What requests say in their headers, and errors in the shape that OpenAI's SDKs read."""
-
-from typing import Any
+"""What requests say in their headers, and errors in the shape that SDKs read."""
 
 import msgspec
 import structlog
 
-from bombyx.errors import BombyxError, Draining, RequestError, Unauthenticated, envelope
+from bombyx.chat.paths import is_anthropic
+from bombyx.chat.refusing import refusal_document
+from bombyx.errors import BombyxError, Draining, RequestError, Unauthenticated
 from bombyx.link.documents import SignedLost, SignedRefusal
 from gateway.inference.exchange import Exchange, HeaderPairs, header_of
 
 MAX_KEY_BYTES = 256
+ANTHROPIC_NAME = b"request-id"
+"""Where Anthropic's SDKs look for what OpenAI's find as `x-request-id`."""
 RETRY_AFTER_MS = 1000
 
 _log = structlog.get_logger(__name__)
@@ -40,6 +42,12 @@ def bearer(headers: HeaderPairs) -> str:
     return value[7:].strip().decode("latin-1")
 
 
+def request_names(path: str, name: bytes) -> list[tuple[bytes, bytes]]:
+    """The headers in which SDKs of the path look for a request's name."""
+    names = [(b"x-request-id", name)]
+    return [*names, (ANTHROPIC_NAME, name)] if is_anthropic(path) else names
+
+
 def error_headers(error: BombyxError) -> list[tuple[bytes, bytes]]:
     """What OpenAI's SDKs read to decide on a retry."""
     out: list[tuple[bytes, bytes]] = []
@@ -53,15 +61,19 @@ def error_headers(error: BombyxError) -> list[tuple[bytes, bytes]]:
     return out
 
 
-def error_answer(error: BombyxError) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """Headers and body: OpenAI's error envelope; refusals also as problem+json (RFC 9457)."""
-    document: dict[str, Any] = {**envelope(error)}
+def error_answer(
+    error: BombyxError, *, path: str = "", request_id: bytes = b""
+) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Headers and body: the path's error envelope; refusals also as problem+json (RFC 9457)."""
+    document = refusal_document(path, error, request_id=request_id.decode() or None)
     content_type = b"application/json"
     refusals = getattr(error, "refusals", None)
     if refusals is not None:
         content_type = b"application/problem+json"
-        document |= {
+        # Where Anthropic's envelope has a type already, that one stands: SDKs read it.
+        document = {
             "type": f"urn:bombyx:error:{error.code}",
+            **document,
             "title": "the request was not run",
             "status": error.status,
             "detail": error.message,
@@ -83,7 +95,7 @@ def error_answer(error: BombyxError) -> tuple[list[tuple[bytes, bytes]], bytes]:
 
 def respond_error(exchange: Exchange, error: BombyxError) -> None:
     """The error as a whole answer."""
-    headers, body = error_answer(error)
+    headers, body = error_answer(error, path=exchange.path, request_id=exchange.request_id)
     exchange.begin(error.status, headers)
     exchange.end(body)
 

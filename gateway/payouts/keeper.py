@@ -12,9 +12,10 @@ from typing import Final
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bombyx.errors import DepositCap, NotFound
 from bombyx.money.channel.addresses import account_of
 from bombyx.money.channel.identity import PAYOUT_CHALLENGE_S, Channel, ChannelConfig
-from bombyx.money.channel.payout import UNSECURED_CREDIT, deposit_wanted
+from bombyx.money.channel.payout import LEAST_DEPOSIT, deposit_now, deposit_wanted
 from bombyx.money.voucher import is_strong_key
 from gateway.channels.chain.claims import query_id_of
 from gateway.channels.chain.outbox import SqlOutbox
@@ -30,12 +31,11 @@ from ton.codec.cells import raw
 from ton.wallet.outbox import State
 
 PREFIX: Final = "payout:"
-LEAST: Final = UNSECURED_CREDIT
-"""Nano of one deposit: its postage is then no more than some thousandths of it."""
 AT_ONCE: Final = 8
 """Channels that are looked at together; providers set the pace."""
 _LOOK: Final = "payout look"
 _FORGOTTEN: Final = "payout_forgotten"
+_CAPPED: Final = "payout_capped"
 
 _log = structlog.get_logger(__name__)
 
@@ -54,6 +54,8 @@ class Keeper:
     unix: Callable[[], int]
     salt: Callable[[], int]
     """Draws 64 bits for each new channel."""
+    most: int
+    """Nano that may lie in channels to one owner, not claimed yet."""
 
     async def round(self) -> None:
         """Look at every channel, then order the deposits that are wanted."""
@@ -67,6 +69,7 @@ class Keeper:
                 await self._begin(owner)
         self.troubles.done_for("fill", {stored.owner for stored in filled})
         self.troubles.done_for("begin", set(waiting))
+        self.troubles.only(_CAPPED, {*waiting, *(stored.owner for stored in filled)})
         await self.outbox.again(PREFIX)
 
     # --- Watching ---
@@ -76,6 +79,7 @@ class Keeper:
         while page := await self.payouts.alive(after=known[-1].id if known else ""):
             known += page
         self.troubles.done_for(_LOOK, {one.id for one in known})
+        self.troubles.only(_FORGOTTEN, {one.id for one in known})
         watched: list[StoredPayout] = []
         for at in range(0, len(known), AT_ONCE):
             seen = await asyncio.gather(*map(self._look, known[at : at + AT_ONCE]))
@@ -121,15 +125,9 @@ class Keeper:
                 return
         elif stored.ordered > stored.deposited:
             return  # on its way
-        owed = stored.owed(
-            await self.payouts.unpaid(stored.owner),
-            in_flight=await in_flight(self.engine, stored.owner),
-        )
-        pace = await per_minute(self.engine, stored.owner)
-        wanted = deposit_wanted(owed, per_minute=pace)
-        if 2 * (stored.ordered - owed.billed) >= wanted - owed.billed:
+        amount = await self._amount(stored)
+        if not amount:
             return
-        amount = max(wanted - stored.ordered, LEAST)
         order_id = f"{PREFIX}{stored.id}:{stored.ordered + amount}:{self.unix()}"
         # The first one deploys it, however often that takes.
         build = orders.top_up if stored.deposited else orders.open_message
@@ -142,21 +140,52 @@ class Keeper:
 
     async def _begin(self, owner: str) -> None:
         """A channel for an owner who is owed enough, where there is an address and a key."""
+        channel = await self._new_channel(owner)
+        amount = 0 if channel is None else await self._amount(StoredPayout(owner, channel))
+        if channel is not None and amount:
+            await self._open(owner, channel, amount)
+
+    async def begin_now(self, owner: str) -> None:
+        """The same with the least deposit, however little is owed; one that is there is enough.
+
+        Raises `NotFound` for an owner whom no channel can pay, and `DepositCap`.
+        """
+        channel = await self._new_channel(owner)
+        if channel is None:
+            raise NotFound("no worker of this owner named an address and a key for channels")
+        if self.most - await self.payouts.locked(owner) < LEAST_DEPOSIT:
+            raise DepositCap("this owner's channels hold max_payout_deposit_nano already")
+        await self._open(owner, channel, LEAST_DEPOSIT)
+
+    async def _new_channel(self, owner: str) -> Channel | None:
         payee, key = account_of(owner), await self.payouts.key_of(owner)
         if payee is None or key is None or not is_strong_key(key):
-            return
-        channel = self._channel(payee, key)
-        owed = StoredPayout(owner, channel).owed(
-            await self.payouts.unpaid(owner), in_flight=await in_flight(self.engine, owner)
-        )
-        pace = await per_minute(self.engine, owner)
-        amount = max(deposit_wanted(owed, per_minute=pace), LEAST)
+            return None
+        return self._channel(payee, key)
+
+    async def _open(self, owner: str, channel: Channel, amount: int) -> None:
         order_id = f"{PREFIX}{channel.account.hex()}:{amount}:{self.unix()}"
         message = orders.open_message(channel, amount, query_id=query_id_of(order_id))
         async with writing(self.engine) as connection:
             if await self.payouts.begin_in(connection, owner, channel, ordered=amount):
                 await self.outbox.put_in(connection, order_id, message)
                 _log.info("payout_opened", channel=channel.account.hex(), amount_nano=str(amount))
+
+    async def _amount(self, stored: StoredPayout) -> int:
+        """What to deposit now, by what was billed, earned of late and runs."""
+        owner = stored.owner
+        owed = stored.owed(
+            await self.payouts.unpaid(owner), in_flight=await in_flight(self.engine, owner)
+        )
+        wanted = deposit_wanted(owed, per_minute=await per_minute(self.engine, owner))
+        room = self.most - await self.payouts.locked(owner)
+        amount = deposit_now(owed, stored.ordered, wanted=wanted, room=room)
+        if amount < deposit_now(owed, stored.ordered, wanted=wanted, room=wanted + self.most):
+            reason = "this owner's channels hold max_payout_deposit_nano that is not claimed yet"
+            self.troubles.tell(_CAPPED, owner, reason)
+        else:
+            self.troubles.over(_CAPPED, owner)
+        return amount
 
     def _channel(self, payee: bytes, key: bytes) -> Channel:
         config = ChannelConfig(

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, literal, select, text, update
+from sqlalchemy import ColumnElement, func, literal, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bombyx.errors import ChannelNotFound, ChannelNotOurs
@@ -82,6 +82,14 @@ class Payouts:
         """What an owner earned and no voucher names."""
         async with self._engine.connect() as connection:
             return await _posted(connection, owner_account(owner))
+
+    async def locked(self, owner: str) -> int:
+        """What was ordered into an owner's channels and neither claimed nor given back."""
+        query = select(func.coalesce(func.sum(table.c.ordered - table.c.claimed), 0)).where(
+            table.c.owner == owner, table.c.network == self.network, ~table.c.closed
+        )
+        async with self._engine.connect() as connection:
+            return int((await connection.execute(query)).scalar_one())
 
     async def waiting(self) -> list[str]:
         """Owners who are owed enough for a channel, named a key, and have none."""

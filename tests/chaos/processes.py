@@ -73,6 +73,8 @@ class Process:
                 self.check()
                 await asyncio.sleep(0.02)
         self.ready = json.loads(text.splitlines()[0])
+        if "error" in self.ready:
+            raise Died(f"{self.name} did not start: {self.ready['error']}")
         return self.ready
 
     async def start(self) -> dict[str, Any]:

@@ -395,6 +395,27 @@ async def test_a_channel_that_was_to_end_is_served_again_when_it_is_registered_a
     assert view.state == "closing"
 
 
+@pytest.mark.spec("9.3-b")
+async def test_an_end_of_the_gateways_is_not_taken_back_by_registering_again(
+    paying: Paying,
+) -> None:
+    client = await paying.ready()
+    assert (await client.ask(10**11)).status_code == 200
+    channels = Channels(paying.net.context.engine)
+    await paying.net.settled()
+    await channels.end_asked(client.id)
+    for _ in range(2):
+        view = canonical.decode((await client.register()).content, ChannelView)
+        assert view.state == "closing"
+        assert error_of(await client.ask(10**11)) == (402, "channel_closing")
+    assert (await channels.row(client.id)).row.ending
+    # Without a voucher there is nothing to end it by: that is the client's to take back.
+    unused = await paying.ready()
+    await channels.end_asked(unused.id)
+    view = canonical.decode((await unused.register()).content, ChannelView)
+    assert view.state == "open"
+
+
 async def test_what_a_look_finds_changes_the_books(paying: Paying) -> None:
     ending, gone, robbed = [await paying.ready() for _ in range(3)]
     ending.contract.close_at = 2_000_000_000

@@ -28,6 +28,7 @@ from bombyx.money.channel.terms import Ceiling, Voucher, voucher_of
 from gateway.channels.chain.opening import ChainParts, Connection, Process
 from gateway.payouts.repository import Payouts, uneven_payouts
 from gateway.payouts.rows import StoredPayout
+from tests.gateway.channels.chain.fixtures import LOST_S
 from tests.gateway.payouts.samples import PAYS, live
 from tests.network.harness import MODEL, Network, RunningWorker, network
 from tests.ton.channels.parties import GRAM, wallet_on
@@ -55,6 +56,8 @@ __all__ = [
 ]
 DEAR = 10_000_000_000_000
 """Nano per million tokens of output: a few requests are worth a channel."""
+MOST = 1_000 * GRAM
+"""Where tokens are as dear as that, deposits are large."""
 ASK: dict[str, Any] = {
     "model": MODEL,
     "messages": [{"role": "user", "content": "tell me of the moth"}],
@@ -151,7 +154,8 @@ async def paid_network(
     async with network(folder, workers=0, chain=connection.side, **settings) as net:
         context = net.context
         key = context.keys.channel.public_key
-        process = Process(context.engine, context.store, context.settings.slot, key)
+        slot = context.settings.slot
+        process = Process(context.engine, context.store, slot, key, LOST_S, MOST)
         parts = connection.parts(process, unix=devnet.now, every_s=1)
         await parts.task.round()
         payouts = Payouts(context.engine, network=chain.network)
@@ -268,7 +272,7 @@ async def test_a_gateway_whose_deposit_does_not_cover_it_is_refused(paid: Paid) 
     deposited = (await paid.stored()).deposited
     await until(lambda: till.limit(paid.gateway) == UNSECURED_CREDIT + deposited - earned)
     dear = ASK | {"max_tokens": 2_000}
-    with pytest.raises(openai.UnprocessableEntityError, match="owes this worker more"):
+    with pytest.raises(openai.InternalServerError, match="every chosen worker is busy"):
         await paid.net.sealed().chat.completions.create(**dear)
     told = [one["sentence"] for one in paid.workers[0].worker.notices.document()]
     told += [one["sentence"] for one in paid.workers[1].worker.notices.document()]

@@ -207,10 +207,20 @@ class Wallet:
         for batch in batches:
             waiting += await self._orders(batch)
         happened = await self._chain.transactions(self.address, since or BEGINNING)
-        strange = evaluation.strangers(happened, evaluation.executed(happened, batches))
-        paid = evaluation.paid_elsewhere(strange, list({one.id: one for one in waiting}.values()))
+        found = evaluation.executed(happened, batches)
+        done: list[Order] = []
+        for one, batch in found:
+            # Ours, and executed before anybody could evaluate it: it must not be queued again.
+            done += evaluation.results(one, await self._orders(batch))
+        settled = {order.id for order in done}
+        left = {one.id: one for one in waiting if one.id not in settled}
+        strange = evaluation.strangers(happened, found)
+        paid = evaluation.paid_elsewhere(strange, list(left.values()))
         to = happened[-1].point if happened else state.last
-        await self._outbox.advance(since, to, seqno=seqno_of(state), results=paid)
+        seqno = max([seqno_of(state), *(batch.seqno + 1 for _, batch in found)])
+        results = [*done, *paid]
+        bounced = await self._bounced(happened, results)
+        await self._outbox.advance(since, to, seqno=seqno, results=results, bounced=bounced)
         return paid
 
     async def _orders(self, batch: Batch) -> list[Order]:

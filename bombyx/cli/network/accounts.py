@@ -21,6 +21,10 @@ class Snapshot:
         """What all of them have."""
         return sum(self.accounts.values())
 
+    def completed(self, later: "Snapshot") -> "Snapshot":
+        """The same with nothing in accounts that came to be since."""
+        return Snapshot({name: self.accounts.get(name, 0) for name in later.accounts}, self.fees)
+
     def document(self) -> dict[str, str]:
         """By name, amounts as text."""
         return {name: str(amount) for name, amount in self.accounts.items()}
@@ -32,15 +36,17 @@ class Fees:
 
     client: int
     gateway: int
+    owner: int
 
     @property
     def total(self) -> int:
-        """Both."""
-        return self.client + self.gateway
+        """All of them."""
+        return self.client + self.gateway + self.owner
 
     def document(self) -> dict[str, str]:
         """Amounts as text."""
-        sides = {"client": self.client, "gateway": self.gateway, "total": self.total}
+        sides = {"client": self.client, "gateway": self.gateway, "owner": self.owner}
+        sides["total"] = self.total
         return {name: str(amount) for name, amount in sides.items()}
 
 
@@ -54,19 +60,25 @@ def snapshot(chain: Chain, addresses: dict[str, str]) -> Snapshot:
     raise RemoteError("the devnet is busy: balances of one moment cannot be read")
 
 
-def fees_between(before: Snapshot, after: Snapshot, *, paid: int) -> Fees:
-    """What the two sides paid beside the `paid` nano that went from one to the other.
+def fees_between(before: Snapshot, after: Snapshot, *, paid: int, earned: int) -> Fees:
+    """What the sides paid to the chain.
 
-    The client's includes what stays in the closed contract for its rent. Raises `BombyxError`
-    where money appeared or is gone.
+    `paid` nano went from the client to the gateway, and `earned` from the gateway to the owner, by
+    contracts whose balances count as their clients'; so does what stays in a closed one for its
+    rent. Raises `BombyxError` where money appeared or is gone.
     """
     lost = before.total - after.total
     if lost != after.fees - before.fees:
         raise BombyxError(
             f"the accounts have {lost} nano less, and the chain took {after.fees - before.fees}"
         )
-    gateway = before.accounts["gateway"] + paid - after.accounts["gateway"]
-    fees = Fees(client=lost - gateway, gateway=gateway)
-    if min(fees.client, fees.gateway) < 0:
-        raise BombyxError(f"somebody was paid more than {paid} nano")
+    gateway = _lost(before, after, "gateway", "payout") + paid - earned
+    owner = _lost(before, after, "owner") + earned
+    fees = Fees(client=lost - gateway - owner, gateway=gateway, owner=owner)
+    if min(fees.client, fees.gateway, fees.owner) < 0:
+        raise BombyxError(f"somebody was paid more than {paid} or {earned} nano")
     return fees
+
+
+def _lost(before: Snapshot, after: Snapshot, *names: str) -> int:
+    return sum(before.accounts[name] - after.accounts[name] for name in names)

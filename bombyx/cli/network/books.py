@@ -66,6 +66,10 @@ class Books:
         """Have the gateway claim what a channel (hex) was charged, whatever a claim costs."""
         self._fetch(f"/admin/v1/channels/{channel}/claim", self._admin_key, "POST")
 
+    def pay_by_channel(self, owner: str) -> None:
+        """Have the gateway open a channel to an owner of workers, however little it owes."""
+        self._fetch(f"/admin/v1/owners/{owner}/channel", self._admin_key, "POST")
+
     def _get(self, path: str, key: str) -> dict[str, Any]:
         document = self._fetch(path, key).json()
         if not isinstance(document, dict):

@@ -13,6 +13,7 @@ from bombyx.cli.network.books import Books
 from bombyx.cli.network.chain import Chain, start_chain
 from bombyx.cli.network.errand import run_errand
 from bombyx.cli.network.fetching import watched
+from bombyx.cli.network.owner import Owner, funded_owner
 from bombyx.cli.network.payer import Payer, funded_payer
 from bombyx.cli.network.plan import (
     EngineKind,
@@ -72,6 +73,8 @@ class Network:
     """The devnet, where there is one."""
     payer: Payer | None = None
     """Whose channels pay for what the sidecar sends; without a chain prepaid credit does."""
+    owner: Owner | None = None
+    """Whom the workers earn for; without a chain it is accounts of the gateway's ledger."""
 
     def document(self) -> dict[str, Any]:
         """What `bombyx up --json` prints."""
@@ -84,6 +87,7 @@ class Network:
             "policy": str(self.state.policy),
             "chain": None if self.chain is None else self.chain.document,
             "wallet": None if self.payer is None else self.payer.address,
+            "owner": None if self.owner is None else self.owner.wallet,
             "pids": self.supervisor.pids(),
         }
 
@@ -124,12 +128,17 @@ def _start(
         contextlib.closing(Books(url, api_key=keys.api_key, admin_key=keys.admin_key))
     )
     payer = None if chain is None else funded_payer(state, chain, gateway=books.wallet())
+    owner = None if chain is None else funded_owner(state, chain)
     # From here on the sidecar seals for this gateway alone, and pays nobody else.
     paid = () if payer is None else (books.channel_key(),)
     write_policy(state.policy, local_policy(described, gateway=identity, channel_keys=paid))
     say(f"starting {wish.workers} workers and the sidecar")
+    payee = () if owner is None else owner.flags
     supervisor.start(
-        [worker_recipe(state, wish, number + 1, gateway=url) for number in range(wish.workers)]
+        [
+            worker_recipe(state, wish, number, gateway=url, payee=payee)
+            for number in range(1, wish.workers + 1)
+        ]
     )
     port = _port(wish.port, "sidecar", say, taken=frozenset({port}))
     words = None if payer is None else payer.words
@@ -147,6 +156,7 @@ def _start(
         books=books,
         chain=chain,
         payer=payer,
+        owner=owner,
     )
 
 

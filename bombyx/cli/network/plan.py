@@ -130,15 +130,18 @@ def gateway_recipe(
     )
 
 
-def worker_recipe(state: NetworkState, wish: Wish, number: int, *, gateway: str) -> Recipe:
-    """Worker `number`, which dials the gateway."""
+def worker_recipe(
+    state: NetworkState, wish: Wish, number: int, *, gateway: str, payee: Sequence[str] = ()
+) -> Recipe:
+    """Worker `number`, which dials the gateway; `payee` are the flags that name its owner."""
     name = f"{WORKER}-{number}"
+    payee = payee or ("--wallet", f"local:{name}")
     return Recipe(
         name,
         bombyx(
             *("worker", "--gateway", gateway, *engine_flags(wish)),
             *("--state", str(state.worker(number)), "--simulated-root", str(state.simulated_root)),
-            *("--wallet", f"local:{name}", "--json"),
+            *(*payee, "--json"),
         ),
         fresh_log(state, name),
         ready_seconds=ready_seconds(wish),

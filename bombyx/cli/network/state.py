@@ -60,6 +60,11 @@ class NetworkState:
         """The sidecar's state where it pays by channel: its wallet, its channels, their books."""
         return self.folder / "payer"
 
+    @property
+    def owner(self) -> Path:
+        """Wallet, key and outbox of whoever owns the workers, where there is a chain."""
+        return self.folder / "owner"
+
     def worker(self, number: int) -> Path:
         """The state of worker `number`: its journal, and a link to the models."""
         return self.folder / f"worker-{number}"

@@ -85,8 +85,8 @@ class Figures:
             ]
 
     def _count(self, books: Books, c: str) -> None:
+        answer = books.receipt_of(c)  # first: where it fails, all of the entry is for the next look
         self.requests += 1
-        answer = books.receipt_of(c)
         receipt = answer.get("receipt")
         if not isinstance(receipt, dict):
             return

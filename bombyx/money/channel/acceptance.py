@@ -198,6 +198,27 @@ def rolled_back(row: ChannelRow, total: int) -> ChannelRow:
     return replace(row, claimed=max(row.claimed, total), halted=True)
 
 
+def resumed(row: ChannelRow, total: int, *, held: Ceiling) -> ChannelRow:
+    """A person has looked at a halted channel: what the chain paid counts as charged (SPEC 7.7).
+
+    `held` is the best voucher that the chain shows. Nothing is lowered, so that neither the client
+    is charged anew for what it has paid, nor the chain for what it has given; another row than a
+    halted one stays as it is. Raises `ChannelClosed`, `CloseInFlight` while requests run, and
+    `ChannelRolledBack` where voucher or deposit do not cover it.
+    """
+    if row.closed:
+        raise ChannelClosed("this channel is closed already")
+    if not row.halted:
+        return row
+    if row.reserved:
+        raise CloseInFlight("requests of this channel still run")
+    paid, best = max(row.claimed, total), best_of(row.ceiling, held)
+    charged = max(row.charged, paid)
+    if charged > min(best.amount, row.deposited):
+        raise ChannelRolledBack("the chain shows no voucher or deposit for what it paid")
+    return replace(row, ceiling=best, charged=charged, claimed=paid, halted=False)
+
+
 def closed(row: ChannelRow) -> ChannelRow:
     """The contract is a tombstone: never again, even where the same address is deployed anew."""
     return replace(row, closing=True, closed=True)

@@ -17,6 +17,8 @@ UNSECURED_CREDIT = 50_000_000
 """What a worker runs without a deposit, and what a gateway owes before it opens a channel."""
 HEADROOM_MINUTES = 10
 """A deposit lasts so long at the present pace: a top-up takes a minute."""
+LEAST_DEPOSIT = UNSECURED_CREDIT
+"""Nano of one deposit: its postage is then no more than some thousandths of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,19 @@ def deposit_wanted(owed: Owed, *, per_minute: int) -> int:
     if not owed.deposited and owed.billed < UNSECURED_CREDIT:
         return 0
     return owed.billed + max(HEADROOM_MINUTES * per_minute, 2 * owed.in_flight)
+
+
+def deposit_now(owed: Owed, ordered: int, *, wanted: int, room: int) -> int:
+    """What to deposit beyond the `ordered` total, or 0 (SPEC 8.4).
+
+    Nothing before half of what should be ahead of the bills is used. `room` is what the gateway's
+    operator lets lie in channels to this owner, less what does: one owner's burst must not lock
+    the wallet from which all are paid.
+    """
+    if 2 * (ordered - owed.billed) >= wanted - owed.billed:
+        return 0
+    amount = min(max(wanted - ordered, LEAST_DEPOSIT), room)
+    return amount if amount >= LEAST_DEPOSIT else 0
 
 
 def with_new_channel(owed: Owed) -> Owed:

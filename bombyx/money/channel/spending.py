@@ -190,7 +190,7 @@ def prove(purse: Purse, statement: Statement, *, payer: str, gateway: str, now: 
 
 
 def never_ran(purse: Purse, c: bytes) -> Purse:
-    """It is proven, by signatures, that nothing will be billed for c (SPEC 14.3)."""
+    """It is proven that nothing is billed for c: by signatures (SPEC 14.3), or as it never left."""
     flight = purse.inflight.get(c) or purse.lapsed.get(c)
     return purse if flight is None else _settled(purse, c, flight, 0)
 
@@ -212,7 +212,11 @@ def _without(flights: Flights, c: bytes) -> Flights:
 
 
 def lapse(purse: Purse, c: bytes) -> Purse:
-    """A request was refused, or nobody proved it: its headroom is free, a late receipt counts."""
+    """A request was refused, or nobody proved it: its headroom is free, a late receipt counts.
+
+    Whoever lied about it gains nothing: what is signed already covers it within the cap, and the
+    next request signs no more than the books without it allow.
+    """
     flight = purse.inflight.get(c)
     if flight is None:
         return purse

@@ -7,7 +7,6 @@ transaction that has the channel's row, so that a close and a claim never pass e
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -21,6 +20,7 @@ from gateway.channels.chain.troubles import Troubles
 from gateway.channels.chain.watcher import Watched
 from gateway.channels.repository import Channels
 from gateway.channels.rows import StoredChannel
+from gateway.channels.treasury import Ordered
 from ton.channels import orders
 from ton.channels.costs import claim_cost
 from ton.codec.cells import raw
@@ -33,18 +33,6 @@ _CLAIM: Final = "claim"
 _CLOSE: Final = "close"
 _WAITS: Final = frozenset({State.QUEUED, State.SIGNED})
 _BUILD: Final = {_CLAIM: orders.claim, _CLOSE: orders.gateway_close}
-
-
-@dataclass(frozen=True, slots=True)
-class _Refused:
-    """What the chain refused too often: a claim of `total`, or the close itself."""
-
-    kind: str
-    total: int
-
-    def is_over(self, row: ChannelRow) -> bool:
-        """Whether the chain has caught up with it."""
-        return row.closed or (self.kind == _CLAIM and row.claimed >= self.total)
 
 
 class Claims:
@@ -62,7 +50,8 @@ class Claims:
         self._troubles = troubles
         self._channels = channels
         self._unix = unix
-        self._refused: dict[str, _Refused] = {}
+        self._refused: dict[tuple[str, str], int] = {}
+        """What the chain refused too often, by channel and kind: the total."""
 
     async def consider(self, watched: Sequence[Watched]) -> int:
         """Order what is due, ends and closing channels first; how many."""
@@ -100,10 +89,10 @@ class Claims:
         async with self._channels.held(channel_id) as (connection, stored):
             if stored.row.closed or stored.row.halted:
                 return False  # since it was looked at
-            return await self._claim_in(connection, stored, asked=False)
+            return await self._claim_in(connection, stored, asked=False) == "ordered"
 
-    async def claim_now(self, channel_id: str) -> bool:
-        """Order a claim of what was charged, whatever it costs; whether there was one to make.
+    async def claim_now(self, channel_id: str) -> Ordered:
+        """Order a claim of what was charged, whatever it costs.
 
         One that the chain refused too often is tried again. Raises `ChannelNotFound`,
         `ChannelClosed`, `ChannelRolledBack`.
@@ -117,16 +106,18 @@ class Claims:
 
     async def _claim_in(
         self, connection: AsyncConnection, stored: StoredChannel, *, asked: bool
-    ) -> bool:
-        if not stored.row.unclaimed or _is_under_way(await self._newest(stored), stored.row):
-            return False
+    ) -> Ordered:
+        if not stored.row.unclaimed:
+            return "nothing"
+        if _is_under_way(await self._newest(connection, stored), stored.row):
+            return "under_way"
         return await self._put(connection, stored, _CLAIM, asked=asked)
 
-    async def close(self, channel_id: str) -> bool:
+    async def close(self, channel_id: str) -> Ordered:
         """End a channel at once with a last claim, whose rest goes back to its client (SPEC 9.3).
 
-        It takes no more requests already: see `Channels.end_asked`. Whether there was something to
-        order. Raises `ChannelNotFound` and what `acceptance.check_end` does.
+        It takes no more requests already: see `Channels.end_asked`. Raises `ChannelNotFound` and
+        what `acceptance.check_end` does.
         """
         async with self._channels.held(channel_id) as (connection, stored):
             acceptance.check_end(stored.row)
@@ -136,54 +127,58 @@ class Claims:
         """What a person wanted ended: over what is charged by now, once nothing runs any more."""
         if stored.row.closed or stored.row.halted:
             return False
-        newest, total = await self._newest(stored), str(stored.row.charged)
-        if newest is not None and newest.state is State.QUEUED and _kind(newest) == _CLOSE:
-            # A lost request that came back may cost more than that close would bring.
-            stale = stored.row.reserved or _total(newest) != total
-            if not stale or not await self._outbox.withdraw(newest.id):
-                return False
+        await self._withdraw_stale(stored)
         async with self._channels.held(stored.id) as (connection, now):
             if now.row.closed or now.row.halted or now.row.reserved:
                 return False
-            return await self._close_in(connection, now, asked=False)
+            return await self._close_in(connection, now, asked=False) == "ordered"
+
+    async def _withdraw_stale(self, stored: StoredChannel) -> None:
+        """A lost request that came back may cost more than the queued close would bring."""
+        newest = await self._outbox.newest_to(_place(stored))
+        if newest is None or newest.state is not State.QUEUED or _kind(newest) != _CLOSE:
+            return
+        if stored.row.reserved or _total(newest) != stored.row.charged:
+            await self._outbox.withdraw(newest.id)
 
     async def _close_in(
         self, connection: AsyncConnection, stored: StoredChannel, *, asked: bool
-    ) -> bool:
-        newest = await self._newest(stored)
+    ) -> Ordered:
+        newest = await self._newest(connection, stored)
         # A claim on its way is no hindrance: it goes first.
         if newest is not None and _kind(newest) == _CLOSE and _is_under_way(newest, stored.row):
-            return False
+            return "under_way"
         return await self._put(connection, stored, _CLOSE, asked=asked)
 
     async def _put(
         self, connection: AsyncConnection, stored: StoredChannel, kind: str, *, asked: bool
-    ) -> bool:
+    ) -> Ordered:
         total, tries = stored.row.charged, 0
         while await self._outbox.get_in(connection, _id(kind, stored, tries)) is not None:
             tries += 1
         if tries and tries % MAX_TRIES == 0 and not asked:
-            self._refused[stored.id] = _Refused(kind, total)
+            self._refused[stored.id, kind] = total
             self._troubles.tell(FAILED, stored.id, f"the chain refuses our {kind}s")
-            return False
+            return "nothing"
         order_id = _id(kind, stored, tries)
         ceiling, query_id = stored.row.ceiling, query_id_of(order_id)
         message = _BUILD[kind](stored.channel, total, ceiling=ceiling, query_id=query_id)
         await self._outbox.put_in(connection, order_id, message)
-        return True
+        return "ordered"
 
-    async def _newest(self, stored: StoredChannel) -> Order | None:
-        return await self._outbox.newest_to(raw(orders.address_of(stored.channel)))
+    async def _newest(self, connection: AsyncConnection, stored: StoredChannel) -> Order | None:
+        return await self._outbox.newest_in(connection, _place(stored))
 
     async def _forgive(self, watched: Sequence[Watched]) -> None:
         """What the chain has taken after all is no trouble any more."""
         rows = {one.stored.id: one.stored.row for one in watched}
-        for channel_id, refused in list(self._refused.items()):
+        for (channel_id, kind), total in list(self._refused.items()):
             # Tombstones are not watched.
             row = rows.get(channel_id) or (await self._channels.row(channel_id)).row
-            if refused.is_over(row):
-                del self._refused[channel_id]
-                self._troubles.over(FAILED, channel_id)
+            if row.closed or (kind == _CLAIM and row.claimed >= total):
+                del self._refused[channel_id, kind]
+                if not any(known == channel_id for known, _ in self._refused):
+                    self._troubles.over(FAILED, channel_id)
 
 
 def query_id_of(order_id: str) -> int:
@@ -199,8 +194,12 @@ def _kind(order: Order) -> str:
     return order.id.partition(":")[0]
 
 
-def _total(order: Order) -> str:
-    return order.id.split(":")[2]
+def _total(order: Order) -> int:
+    return int(order.id.split(":")[2])
+
+
+def _place(stored: StoredChannel) -> str:
+    return raw(orders.address_of(stored.channel))
 
 
 def _is_under_way(newest: Order | None, row: ChannelRow) -> bool:
@@ -209,5 +208,5 @@ def _is_under_way(newest: Order | None, row: ChannelRow) -> bool:
         return False
     if newest.state is State.SENT:
         kind = _kind(newest)
-        return kind == _CLOSE or (kind == _CLAIM and int(_total(newest)) > row.claimed)
+        return kind == _CLOSE or (kind == _CLAIM and _total(newest) > row.claimed)
     return newest.state in _WAITS

@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 from pytoniq_core import Address, Cell
-from sqlalchemy import select
+from sqlalchemy import select, union_all
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bombyx.units import MAX_NANO
@@ -17,7 +17,7 @@ from gateway.accounts.audit import record
 from gateway.channels.chain.outbox import SqlOutbox
 from gateway.channels.ledger import ensure_account, move, writing
 from gateway.channels.rows import chain_account
-from gateway.models import account
+from gateway.models import account, audit_log, channel, payout_channel
 from ton.chain.port import ChainClient, Happened
 from ton.codec.cells import Reader, raw
 from ton.codec.messages import parse_outgoing
@@ -53,12 +53,15 @@ class Deposits:
             state = await self._chain.account(self._wallet)
             await self._outbox.mark(READER, None, state.last)
             return 0
-        happened = await self._chain.transactions(self._wallet, since)
-        booked = 0
-        for one in happened:
-            booked += await self._take(one)
-        if happened:
-            await self._outbox.mark(READER, since, happened[-1].point)
+        booked, read = 0, since
+        try:
+            for one in await self._chain.transactions(self._wallet, since):
+                booked += await self._take(one)
+                read = one.point
+        finally:
+            # What comes before one that cannot be booked is not read again and again.
+            if read != since:
+                await self._outbox.mark(READER, since, read)
         return booked
 
     async def _take(self, happened: Happened) -> bool:
@@ -66,7 +69,7 @@ class Deposits:
         if message is None or not message.value:
             return False
         memo = read_comment(message.body)
-        if memo is None and _is_answer(message.body):
+        if memo is None and _is_answer(message.body) and await self._is_channel(message.source):
             return False  # change, or a payout
         txn, name = self._txn(happened), (memo or "").strip()
         if _may_be_id(name) and await self._book(name, message, txn):
@@ -100,16 +103,26 @@ class Deposits:
                 _log.info("deposit", account=memo, amount_nano=str(amount))
         return True
 
+    async def _is_channel(self, source: Address) -> bool:
+        """Whether it is one of ours, in or out: anybody else's answer may be somebody's money."""
+        name = bytes(source.hash_part).hex()
+        ours = [select(one.c.id).where(one.c.id == name) for one in (channel, payout_channel)]
+        async with self._engine.connect() as connection:
+            return (await connection.execute(union_all(*ours))).first() is not None
+
     async def _note(self, message: Internal, txn: str, *, memo: str | None) -> None:
         """For a person: with the comment, or how a body begins that is none."""
         source = raw(message.source)
-        _log.warning("deposit_unmatched", amount_nano=str(message.value), source=source)
+        known = select(audit_log.c.id).where(audit_log.c.target == txn)
         async with writing(self._engine) as connection:
+            if (await connection.execute(known)).first() is not None:
+                return  # before the place in the history was kept, or by another process
             await record(
                 connection, "chain", "deposit.unmatched", target=txn,
                 amount_nano=str(message.value), source=source,
                 memo=(memo or "")[:MAX_NAME], op="" if memo is not None else _op(message.body),
             )  # fmt: skip
+        _log.warning("deposit_unmatched", amount_nano=str(message.value), source=source)
 
 
 def _incoming(happened: Happened) -> Internal | None:

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gateway.channels.chain.claims import Claims
 from gateway.channels.chain.deposits import Deposits
 from gateway.channels.chain.outbox import SqlOutbox
+from gateway.channels.chain.resuming import Resuming
 from gateway.channels.chain.side import TonSide
 from gateway.channels.chain.task import ChainTask, refuse_strangers
 from gateway.channels.chain.troubles import Troubles
@@ -42,6 +43,10 @@ class Process:
     slot: int
     channel_key: bytes
     """Our public key in channels, also those by which owners of workers are paid."""
+    deadline_s: int
+    """From a request's dispatch to its deadline: so long a lost one may come back."""
+    max_payout_deposit: int
+    """Nano that may lie in payout channels to one owner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,7 @@ class Connection:
             watcher=Watcher(engine, chain, troubles),
             claims=Claims(outbox, troubles, Channels(engine), unix=unix),
             deposits=Deposits(engine, chain, outbox, wallet=address),
+            resuming=Resuming(engine, chain, deadline_s=process.deadline_s),
             outbox=outbox,
             wallet=Wallet(chain, self._key, outbox, on_stranger=refuse_strangers),
             keeper=self._keeper(process, outbox, troubles, unix=unix),
@@ -94,6 +100,7 @@ class Connection:
             key=process.channel_key,
             unix=unix,
             salt=lambda: secrets.randbits(64),
+            most=process.max_payout_deposit,
         )
 
     @contextlib.asynccontextmanager

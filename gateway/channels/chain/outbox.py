@@ -83,11 +83,13 @@ class SqlOutbox:
     async def newest_to(self, account: str) -> Order | None:
         """The last order to an account."""
         async with self._engine.connect() as connection:
-            query = self._select(chain_order.c.account == account)
-            row = (
-                await connection.execute(query.order_by(chain_order.c.at.desc()).limit(1))
-            ).first()
-        return None if row is None else _order(row)
+            return await self.newest_in(connection, account)
+
+    async def newest_in(self, connection: AsyncConnection, account: str) -> Order | None:
+        """The same within a transaction."""
+        query = self._select(chain_order.c.account == account)
+        found = await connection.execute(query.order_by(chain_order.c.at.desc()).limit(1))
+        return next(map(_order, found), None)
 
     async def batches(self) -> list[Batch]:
         """See `Outbox.batches`."""

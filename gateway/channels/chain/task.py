@@ -11,14 +11,16 @@ from typing import Final
 
 import structlog
 
-from bombyx.errors import BombyxError
+from bombyx.errors import BombyxError, ChannelRolledBack
 from gateway.channels.chain.claims import Claims
 from gateway.channels.chain.deposits import Deposits
 from gateway.channels.chain.outbox import SqlOutbox
+from gateway.channels.chain.resuming import Resuming
 from gateway.channels.chain.troubles import BROKEN, Troubles
 from gateway.channels.chain.watcher import Watched, Watcher
 from gateway.channels.chain.withdrawals import PREFIX
-from gateway.channels.treasury import Trouble
+from gateway.channels.rows import StoredChannel
+from gateway.channels.treasury import Ordered, Trouble
 from gateway.metering.port import Processes
 from gateway.payouts.keeper import Keeper
 from ton.chain.port import Happened
@@ -27,6 +29,8 @@ from ton.wallet.wallet import Wallet
 
 OWN: Final = "wallet"
 """The subject of troubles with the wallet itself."""
+OURS: Final = "round"
+"""The subject of troubles with what comes before every part."""
 
 _log = structlog.get_logger(__name__)
 
@@ -48,35 +52,45 @@ class ChainTask:
     watcher: Watcher
     claims: Claims
     deposits: Deposits
+    resuming: Resuming
     outbox: SqlOutbox
     wallet: Wallet
+    keeper: Keeper
     told: Troubles
     every_s: float = 5.0
-    keeper: Keeper | None = None
 
     async def run(self) -> None:
         """Rounds for as long as the process lives."""
         while True:
-            try:
+            # Also where nobody could tell whose turn it is: a watcher that died would lose money.
+            with self.told.alone("turn", OURS):
                 await self.round()
-            except Exception:  # noqa: BLE001 - a boundary: a watcher that died would lose money
-                _log.exception("chain_round_failed")
             await asyncio.sleep(self.every_s)
 
     def troubles(self) -> list[Trouble]:
         """See `Watch.troubles`."""
         return self.told.all()
 
-    async def claim_channel(self, channel: str) -> None:
+    async def claim_channel(self, channel: str) -> Ordered:
         """See `Watch.claim_channel`."""
-        await self.claims.claim_now(channel)
+        return await self.claims.claim_now(channel)
 
-    async def close_channel(self, channel: str) -> None:
+    async def close_channel(self, channel: str) -> Ordered:
         """See `Watch.close_channel`."""
         # Two steps: what runs still keeps the order back, and nothing new may begin meanwhile. The
         # rounds order it then, without being asked again.
         await self.watcher.channels.end_asked(channel)
-        await self.claims.close(channel)
+        return await self.claims.close(channel)
+
+    async def resume_channel(self, channel: str, *, actor: str) -> StoredChannel:
+        """See `Watch.resume_channel`."""
+        stored = await self.resuming.resume(channel, actor=actor)
+        self.told.over(ChannelRolledBack.code, channel)
+        return stored
+
+    async def pay_owner(self, owner: str) -> None:
+        """See `Watch.pay_owner`."""
+        await self.keeper.begin_now(owner)
 
     async def resume(self) -> None:
         """See `Watch.resume`."""
@@ -87,11 +101,11 @@ class ChainTask:
     async def round(self) -> bool:
         """One round, if it is this process's; whether it was."""
         if not await self._is_ours():
+            self.told.forget()
             return False
         await self._part("watch", self._watch_and_claim)
         await self._part("deposits", self.deposits.round)
-        if self.keeper is not None:
-            await self._part("payouts", self.keeper.round)
+        await self._part("payouts", self.keeper.round)
         await self._part(OWN, self._send)
         return True
 

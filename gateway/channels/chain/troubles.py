@@ -54,15 +54,33 @@ class Troubles:
             word = BROKEN
             _log.exception("chain_work_failed", work=work, subject=subject)
             self.tell(word, subject, type(error).__name__)
-        before = self._alone.pop((work, subject), word)
-        if before != word:
-            self.over(before, subject)
-        if word:
-            self._alone[work, subject] = word
+        self._settle(work, subject, word)
 
     def done_for(self, work: str, subjects: Collection[str]) -> None:
         """This `work` has these subjects by now: what was told of others by `alone` is over."""
-        for (known, subject), word in list(self._alone.items()):
+        for known, subject in list(self._alone):
             if known == work and subject not in subjects:
-                del self._alone[known, subject]
-                self.over(word, subject)
+                self._settle(work, subject, "")
+
+    def only(self, word: str, subjects: Collection[str]) -> None:
+        """This `word` can be of these subjects at most: another process may have ended the others.
+
+        Of what was told by `tell`; `alone` has `done_for`.
+        """
+        for one in self.all():
+            if one.word == word and one.subject not in subjects:
+                self.over(word, one.subject)
+
+    def forget(self) -> None:
+        """Another process looks from now on: what lasts, it tells."""
+        self._known.clear()
+        self._alone.clear()
+
+    def _settle(self, work: str, subject: str, word: str) -> None:
+        """How this work ended: with `word`, or well. Other work may have told the same."""
+        before = self._alone.pop((work, subject), "")
+        if word:
+            self._alone[work, subject] = word
+        lasting = {told for (_, of), told in self._alone.items() if of == subject}
+        if before and before not in lasting:
+            self.over(before, subject)

@@ -25,6 +25,8 @@ from ton.channels.seen import Seen, look
 AT_ONCE: Final = 8
 """Channels that are looked at together; providers set the pace."""
 _LOOK: Final = "look"
+_GONE: Final = "deposit_gone"
+_HALTED: Final = "the chain paid more than these books know of: are they an old copy?"
 
 _log = structlog.get_logger(__name__)
 
@@ -62,6 +64,8 @@ class Watcher:
                 break
             after = page[-1].id
         self._troubles.done_for(_LOOK, looked_at)
+        for word in (_GONE, ChannelRolledBack.code):
+            self._troubles.only(word, looked_at)
         await self._settle_ended()
         return watched
 
@@ -71,13 +75,22 @@ class Watcher:
             if seen is None:
                 self._gone(stored)
                 return None
-            self._troubles.over("deposit_gone", stored.id)
-            return Watched(await self._take(stored, seen), seen)
+            self._troubles.over(_GONE, stored.id)
+            stored = await self._take(stored, seen)
+            self._tell_halted(stored)
+            return Watched(stored, seen)
         return None
 
     def _gone(self, stored: StoredChannel) -> None:
         if stored.row.deposited:
-            self._troubles.tell("deposit_gone", stored.id, "the chain has no such channel any more")
+            self._troubles.tell(_GONE, stored.id, "the chain has no such channel any more")
+
+    def _tell_halted(self, stored: StoredChannel) -> None:
+        """For as long as it is; whoever reads it may have started after it was seen first."""
+        if stored.row.halted and not stored.row.closed:
+            self._troubles.tell(ChannelRolledBack.code, stored.id, _HALTED)
+        else:
+            self._troubles.over(ChannelRolledBack.code, stored.id)
 
     async def _take(self, stored: StoredChannel, seen: Seen) -> StoredChannel:
         """Write what is new, money first."""
@@ -96,8 +109,7 @@ class Watcher:
     async def _claimed(self, stored: StoredChannel, total: int) -> StoredChannel:
         try:
             return await self.channels.claimed(stored.id, total)
-        except ChannelRolledBack as error:
-            self._troubles.tell(error.code, stored.id, error.message)
+        except ChannelRolledBack:
             return await self.channels.rolled_back(stored.id, total)
 
     async def _settle_ended(self) -> None:

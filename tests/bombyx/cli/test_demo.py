@@ -72,7 +72,12 @@ def check_money(document: dict[str, Any]) -> None:
     assert (claim["exit_code"], claim["amount_nano"]) == (0, str(charge))
     assert 0 < claim["gas_used"] <= 5_500
     assert len(claim["tx"]) == 64
-    assert document["payout"]["amount_nano"] == document["receipt"]["statement"]["amount_nano"]
+    payout, earned = document["payout"], int(document["receipt"]["statement"]["amount_nano"])
+    assert (payout["by"], int(payout["amount_nano"]), int(payout["paid_nano"])) == (
+        "channel", earned, earned,
+    )  # fmt: skip
+    assert (payout["exit_code"], len(payout["tx"])) == (0, 64)
+    assert document["ledger"][1]["account"] == f"worker:{payout['wallet']}"
     kept = int(balances["after"]["channel"])
     fees = {name: int(amount) for name, amount in balances["fees"].items()}
     before, after = (
@@ -80,8 +85,10 @@ def check_money(document: dict[str, Any]) -> None:
         for when in ("before", "after")
     )
     assert before["client"] - after["client"] == charge + kept + fees["client"]
-    assert after["gateway"] - before["gateway"] == charge - fees["gateway"]
-    assert fees["client"] + fees["gateway"] == fees["total"] > 0
+    moved = {name: after[name] - before[name] for name in after}
+    assert moved["gateway"] + moved["payout"] == charge - earned - fees["gateway"]
+    assert moved["owner"] == earned - fees["owner"]
+    assert fees["client"] + fees["gateway"] + fees["owner"] == fees["total"] > 0
     assert document["ledger"][0]["account"] == f"channel:{channel['address'].removeprefix('0:')}"
 
 
@@ -146,26 +153,30 @@ def test_books_must_balance_and_the_debit_is_the_price(
         check_books(entries, cost, whole_sum=whole)
 
 
-def at(client: int, gateway: int, channel: int, *, fees: int) -> Snapshot:
-    return Snapshot({"client": client, "gateway": gateway, "channel": channel}, fees)
+def at(client: int, gateway: int, owner: int, *, fees: int, payout: int = 20) -> Snapshot:
+    accounts = {"client": client, "gateway": gateway, "payout": payout, "owner": owner}
+    return Snapshot({**accounts, "channel": 0}, fees)
 
 
 @pytest.mark.parametrize(
     ("after", "is_right"),
     [
-        (at(80, 15, 10, fees=5), True),
-        (at(80, 15, 10, fees=4), False),
-        (at(81, 15, 10, fees=5), False),
-        (at(79, 16, 10, fees=5), True),
-        (at(65, 30, 10, fees=5), False),
+        (at(90, 12, 2, fees=6), True),
+        (at(90, 12, 2, fees=5), False),
+        (at(91, 12, 2, fees=6), False),
+        (at(89, 13, 2, fees=6), True),
+        (at(90, 7, 2, fees=6, payout=25), True),
+        (at(85, 15, 4, fees=6), False),
+        (at(80, 22, 2, fees=6), False),
     ],
 )
 def test_a_nano_that_appears_or_is_gone_fails_the_demo(after: Snapshot, *, is_right: bool) -> None:
     before = at(100, 10, 0, fees=0)
     if is_right:
-        fees = fees_between(before, after, paid=7)
-        assert fees.total == 5
-        assert fees.gateway == 17 - after.accounts["gateway"]
+        fees = fees_between(before, after, paid=7, earned=3)
+        assert (fees.total, fees.owner) == (6, 1)
+        ours = after.accounts["gateway"] + after.accounts["payout"]
+        assert fees.gateway == 30 + 7 - 3 - ours
     else:
         with pytest.raises(BombyxError):
-            fees_between(before, after, paid=7)
+            fees_between(before, after, paid=7, earned=3)

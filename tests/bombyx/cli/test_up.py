@@ -45,7 +45,7 @@ def test_a_network_starts_answers_and_stops_and_starts_again_as_the_same(
     with up(tmp_path, *ports) as (process, first):
         assert set(first) == {
             "sidecar", "gateway", "api_key", "admin_key", "models", "policy", "chain", "wallet",
-            "pids",
+            "owner", "pids",
         }  # fmt: skip
         assert first["models"] == ["scripted"]
         assert set(first["pids"]) - {"chain"} == {"gateway", "worker-1", "worker-2", "sidecar"}
@@ -62,7 +62,7 @@ def test_a_network_starts_answers_and_stops_and_starts_again_as_the_same(
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
     with up(tmp_path, *ports, "--workers", "1") as (process, second):
         assert (second["api_key"], second["admin_key"]) == (first["api_key"], first["admin_key"])
-        assert second["wallet"] == first["wallet"]
+        assert (second["wallet"], second["owner"]) == (first["wallet"], first["owner"])
         assert ask(second).status_code == 200
         again = paying_channel(second)
         assert again["channel"] == channel["channel"]
@@ -96,7 +96,7 @@ def test_without_a_chain_credit_pays_also_where_there_was_one(
         assert ask(first).status_code == 200
         assert stop(process, signal.SIGTERM) == 0
     with up(tmp_path, *ports, "--workers", "1", "--chain", "none") as (process, second):
-        assert (second["chain"], second["wallet"]) == (None, None)
+        assert (second["chain"], second["wallet"], second["owner"]) == (None, None, None)
         assert set(second["pids"]) == {"gateway", "worker-1", "sidecar"}
         assert ask(second).status_code == 200
         assert stop(process, signal.SIGTERM) == 0

@@ -182,6 +182,15 @@ class History(RuleBasedStateMachine):
             self.channels.rolled_back(ID, total), lambda row: acceptance.rolled_back(row, total)
         )
 
+    @precondition(lambda self: self.model.halted)
+    @rule(total=_NANO, amount=_NANO)
+    def resume(self, total: int, amount: int) -> None:
+        held = signed(amount)
+        self.same(
+            self.channels.resumed(ID, total, held=held, lost_s=0),
+            lambda row: acceptance.resumed(row, total, held=held),
+        )
+
     @precondition(lambda self: self.number > 8)
     @rule(at=_NOW)
     def see_a_close(self, at: int) -> None:

@@ -1,5 +1,6 @@
 """A gateway that pays an owner on a devnet in this process, turned round by round."""
 
+import contextlib
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from ton.wallet.keys import WalletKey
 from ton.wallet.outgoing import Outgoing
 from ton.wallet.wallet import Wallet
 
+LOST_S, MOST = 1_500, 20 * GRAM
+"""As by default."""
 KEY = WalletKey(hashlib.sha256(b"gateway").digest())
 
 
@@ -92,6 +95,14 @@ class Side:
         assert seen is not None
         return seen
 
+    @contextlib.asynccontextmanager
+    async def another(self) -> AsyncIterator[ChainParts]:
+        """The chain side once more, as another process has it."""
+        engine = create_engine(self.url)
+        process = Process(engine, self.store, 1, PAYS.public_key, LOST_S, MOST)
+        yield self.connection.parts(process, unix=self.devnet.now, every_s=1)
+        await engine.dispose()
+
     def troubles(self) -> set[str]:
         return {one.word for one in self.parts.task.troubles()}
 
@@ -112,7 +123,7 @@ async def side(
     owner = wallet_on(chain, "the owner")
     for address in (connection.address, owner.address):
         devnet.give(address, 100 * GRAM)
-    process = Process(engine, store, 1, PAYS.public_key)
+    process = Process(engine, store, 1, PAYS.public_key, LOST_S, MOST)
     parts = connection.parts(process, unix=devnet.now, every_s=0.01)
     await parts.task.round()
     ours = Payouts(engine, network=chain.network)

@@ -45,7 +45,7 @@ def init(
     """Make the owner's wallet and channel key, or show them; what workers have to be told."""
     from bombyx.money.channel.closing import ChannelSigner  # noqa: PLC0415 - quick --help
     from ton.owner.payouts.key import payout_seed  # noqa: PLC0415
-    from ton.settings import TonSettings  # noqa: PLC0415
+    from ton.settings import MAINNET, TESTNET, TonSettings  # noqa: PLC0415
     from ton.wallet.keys import read_key, read_or_create_key  # noqa: PLC0415
     from ton.wallet.w5 import wallet_address  # noqa: PLC0415
 
@@ -56,6 +56,7 @@ def init(
     address = wallet_address(key.public_key, network=settings.network)
     signer = ChannelSigner(payout_seed(home / KEY_FILE))
     shown = address.to_str(is_bounceable=False)
+    where = {MAINNET: "mainnet", TESTNET: "testnet"}.get(settings.network, "a devnet")
     flags = f"--wallet {shown} --payout-key {signer.public_key.hex()}"
     document = {
         "wallet": shown,
@@ -66,7 +67,7 @@ def init(
     Output(as_json=as_json).answer(
         document,
         f"bombyx worker {flags}",
-        "  ^ start every worker of yours so",
+        f"  ^ start every worker of yours so; an address of {where}, as [ton] network says",
         f"the wallet's words lie in {words}: whoever reads them has your money, so keep a copy",
         "elsewhere; the wallet needs a little for the gas of its first claim",
     )
@@ -94,6 +95,9 @@ def claim(
     all_: Annotated[
         bool, typer.Option("--all", help="Also what is not worth a hundred times its cost.")
     ] = False,
+    channel: Annotated[
+        str, typer.Option(help="Claim this one, however little it brings; how its name begins.")
+    ] = "",
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -105,13 +109,13 @@ def claim(
         async with _chain(config) as chain:
             owner = _owner(chain, state)
             with _wallet(chain, folder, mnemonic_file) as wallet:
-                claims = await owner.claim(wallet, all_=all_)
+                claims = await owner.claim(wallet, all_=all_, only=channel.removeprefix("0:"))
             return claims, await owner.look()
 
     claims, standings = asyncio.run(run())
     told = [f"claimed {gram(one.paid)} GRAM of {one.channel[:16]}" for one in claims]
     document = {"claims": [one.document() for one in claims], **_document(standings)}
-    shown = told or ["nothing is worth a claim now: --all claims what there is"]
+    shown = told or (["nothing is worth a claim now: --all claims what there is"] * bool(standings))
     output = Output(as_json=as_json)
     _say_unpaid(output, state)
     output.answer(document, *shown, *_lines(standings))
@@ -217,4 +221,9 @@ def _wallet(chain: "ChainClient", folder: Path | None, words: Path | None) -> An
     from ton.wallet.wallet import open_wallet  # noqa: PLC0415 - quick --help
 
     home = _home(folder)
+    if words is None and not (home / WORDS_FILE).exists():
+        raise SetupError(
+            f"there is no wallet in {home}: `bombyx owner init` makes one, --mnemonic-file or "
+            "--folder name another"
+        )
     return open_wallet(chain, words or home / WORDS_FILE, home / "outbox")

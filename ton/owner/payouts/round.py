@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bombyx.errors import BombyxError
+from bombyx.errors import BombyxError, SetupError
 from bombyx.money.channel.closing import PayoutView, payout_claim_due
 from bombyx.money.channel.payout import owner_gap
 from bombyx.money.channel.payout_documents import SeenPayout
@@ -146,16 +146,17 @@ class Owner:
             return Standing(payable, None, error.message)
 
     async def claim(
-        self, wallet: Wallet, *, all_: bool = False, seconds: float = SECONDS
+        self, wallet: Wallet, *, all_: bool = False, only: str = "", seconds: float = SECONDS
     ) -> list[Claim]:
         """Claim what is due in one message of the wallet, and wait for what comes of it.
 
-        Only channels that pay this very wallet. Raises `WalletShort`, `OrderFailed`, `NotSeen`.
+        Only channels that pay this very wallet; with `only` (how one begins, hex) that one, however
+        little it brings. Raises `SetupError`, `WalletShort`, `OrderFailed`, `NotSeen`.
         """
         standings = [
             one for one in await self.look() if one.payable.channel.config.gateway == wallet.account
         ]
-        due = self._due(standings, all_=all_)
+        due = _just(standings, only) if only else self._due(standings, all_=all_)
         waiting: list[tuple[Standing, int, Order]] = []
         for one, total in due:
             waiting.append((one, total, await self._order(wallet, one, total)))
@@ -202,6 +203,14 @@ class Owner:
             gas_used=0 if event is None else event.gas_used,
             exit_code=-1 if event is None else event.exit_code,
         )
+
+
+def _just(standings: list[Standing], name: str) -> list[tuple[Standing, int]]:
+    meant = [one for one in standings if one.payable.channel.account.hex().startswith(name)]
+    if len(meant) != 1:
+        found = "several channels begin" if meant else "no channel that pays this wallet begins"
+        raise SetupError(f"{found} with {name}: `bombyx owner earnings` lists them")
+    return [(one, one.payable.best.amount) for one in meant if one.claimable]
 
 
 def _told(one: Standing) -> SeenPayout:

@@ -96,6 +96,18 @@ def test_a_charge_without_a_receipt_counts_as_a_request(books: Books) -> None:
     assert (figures.requests, figures.prompt, list(figures.last)) == (1, 0, [])
 
 
+def test_a_charge_whose_receipt_cannot_be_had_yet_is_counted_once(books: Books) -> None:
+    Gateway.answers = {"/admin/v1/ledger": {"entries": [entry(1, "charge")]}}
+    figures = Figures()
+    figures.follow(books)
+    figures.follow(books)
+    assert figures.requests == 0
+    Gateway.answers["/v1/receipts"] = receipt("0123456789abcdef")
+    figures.follow(books)
+    figures.follow(books)
+    assert (figures.requests, figures.prompt) == (1, 7)
+
+
 def test_a_gateway_that_is_away_changes_nothing(books: Books) -> None:
     Gateway.answers = {}
     figures = Figures()

@@ -4,6 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bombyx.errors import (
     BombyxError,
@@ -20,13 +22,16 @@ from bombyx.errors import (
 from bombyx.money.channel.acceptance import (
     CLOCK_MARGIN_S,
     ChannelRow,
+    check_end,
     claimed,
     close_asked,
     close_started,
     closed,
+    end_asked,
     need,
     reopened,
     reserve,
+    resumed,
     rolled_back,
     settle,
     sign_close_terms,
@@ -187,3 +192,108 @@ def test_books_that_know_less_than_the_chain_halt() -> None:
     with pytest.raises(ChannelRolledBack):
         sign_close_terms(close_asked(halted), 60, valid_until=NOW + 1, now=NOW)
     assert settle(halted, 5, charge=5).charged == 65
+
+
+# --- An end by the gateway (SPEC 9.3) ---
+
+
+@pytest.mark.spec("9.3-b")
+def test_an_end_that_the_operator_asked_for_is_not_taken_back() -> None:
+    row = end_asked(HELD)
+    assert (row.closing, row.ending) == (True, True)
+    assert end_asked(row) == row
+    for now in (NOW, NOW + 10**9):
+        with pytest.raises(ChannelClosing):
+            reopened(row, now=now)
+    with pytest.raises(ChannelClosing):
+        reserve(row, 1)
+    with pytest.raises(CloseInFlight):
+        check_end(row)
+    check_end(settle(row, 100, charge=60))
+
+
+def test_without_a_voucher_an_end_is_the_client_s_to_ask_for_and_to_take_back() -> None:
+    row = end_asked(EMPTY)
+    assert (row.closing, row.ending) == (True, False)
+    with pytest.raises(CloseNotAsked):
+        check_end(row)
+    assert reopened(row, now=NOW) == EMPTY
+    with pytest.raises(CloseNotAsked):
+        check_end(HELD)
+
+
+def test_what_is_halted_or_closed_is_ended_by_nobody() -> None:
+    for row, refusal in ((rolled_back(HELD, 1), ChannelRolledBack), (closed(HELD), ChannelClosed)):
+        for step in (end_asked, check_end):
+            with pytest.raises(refusal):
+                step(row)
+
+
+# --- After a halt (SPEC 7.7) ---
+
+HALTED = rolled_back(settle(HELD, 100, charge=60), 400)
+"""60 were charged by these books; the chain paid 400, for a voucher over 500."""
+
+
+@pytest.mark.spec("7.7-c")
+def test_what_the_chain_paid_counts_as_charged_once_a_person_has_looked() -> None:
+    row = resumed(HALTED, 400, held=ceiling(500))
+    assert (row.charged, row.claimed, row.ceiling) == (400, 400, ceiling(500))
+    assert (row.halted, row.unclaimed) == (False, 0)
+    assert reserve(row, 100).reserved == 100
+    assert resumed(row, 900, held=ceiling(900)) == row
+
+
+@pytest.mark.spec("7.7-c")
+def test_nothing_is_resumed_while_requests_run_or_after_the_end() -> None:
+    with pytest.raises(CloseInFlight):
+        resumed(rolled_back(HELD, 300), 300, held=ceiling(500))
+    with pytest.raises(ChannelClosed):
+        resumed(closed(HALTED), 400, held=ceiling(500))
+
+
+@pytest.mark.spec("7.7-c")
+@pytest.mark.parametrize(("paid", "voucher"), [(400, 399), (400, 0), (1_001, 2_000)])
+def test_nothing_is_resumed_without_voucher_and_deposit_for_it(paid: int, voucher: int) -> None:
+    row = rolled_back(replace(HALTED, ceiling=ceiling(60)), paid)
+    with pytest.raises(ChannelRolledBack):
+        resumed(row, 0, held=ceiling(voucher))
+
+
+@pytest.mark.spec("7.7-c")
+@given(
+    deposited=st.integers(0, 50),
+    charged=st.integers(0, 50),
+    held=st.integers(0, 50),
+    claimed_=st.integers(0, 50),
+    total=st.integers(0, 50),
+    shown=st.integers(0, 50),
+    closing=st.booleans(),
+)
+def test_resuming_lowers_nothing_and_leaves_books_that_hold(
+    deposited: int,
+    charged: int,
+    held: int,
+    claimed_: int,
+    total: int,
+    shown: int,
+    *,
+    closing: bool,
+) -> None:
+    try:
+        row = ChannelRow(
+            deposited=deposited,
+            charged=charged,
+            ceiling=ceiling(held),
+            claimed=claimed_,
+            closing=closing,
+            halted=True,
+        )
+        after = resumed(row, total, held=ceiling(shown))
+    except (ChannelBooks, ChannelRolledBack):
+        return
+    assert after.charged == max(charged, claimed_, total)
+    assert after.claimed == max(claimed_, total)
+    assert after.ceiling.amount == max(held, shown)
+    assert (after.deposited, after.closing, after.halted) == (deposited, closing, False)
+    assert after.claimed <= after.charged <= min(after.ceiling.amount, after.deposited)

@@ -25,6 +25,7 @@ from bombyx.money.channel.spending import (
     forget,
     halted,
     lapse,
+    never_ran,
     overdue,
     plan_top_up,
     prove,
@@ -62,6 +63,8 @@ class LyingGateway(RuleBasedStateMachine):
         self.deposited = 2_000
         self.taken = 0
         self.costs: dict[bytes, int] = {}
+        self.seen: set[bytes] = set()
+        self.forgotten: set[bytes] = set()
         self.proofs: dict[bytes, int] = {}
         self.asked_by_day: dict[int, int] = {}
 
@@ -69,8 +72,10 @@ class LyingGateway(RuleBasedStateMachine):
         self.purse = purse
         self.disk = Saved(purse)
 
-    @rule(cost=st.integers(0, 200), is_crash=st.booleans())
-    def ask(self, cost: int, *, is_crash: bool) -> None:
+    @rule(
+        cost=st.integers(0, 200), ends=st.sampled_from(["arrives", "crash", "refused connection"])
+    )
+    def ask(self, cost: int, ends: str) -> None:
         c = seed(f"c{len(self.costs)}")
         try:
             after, must_send = spend(
@@ -80,18 +85,34 @@ class LyingGateway(RuleBasedStateMachine):
             return
         self.save(after)
         self.costs[c] = cost
-        if must_send and not is_crash:
+        if ends == "refused connection":
+            self.save(never_ran(after, c))
+        if ends != "arrives":
+            return
+        self.seen.add(c)
+        if must_send:
             self.send()
+
+    @precondition(lambda self: not self.purse.alarm and set(self.purse.inflight) - self.seen)
+    @rule(data=st.data(), is_connected=st.booleans())
+    def ask_again(self, data: st.DataObject, *, is_connected: bool) -> None:
+        """The same bytes once more, of what has never left."""
+        c = data.draw(st.sampled_from(sorted(set(self.purse.inflight) - self.seen)))
+        if is_connected:
+            self.seen.add(c)
+            self.send()
+        else:
+            self.save(never_ran(self.purse, c))
 
     def send(self) -> None:
         self.sent.append(int(voucher(self.disk, CHANNEL, CLIENT).amount))
 
-    @precondition(lambda self: self.costs)
+    @precondition(lambda self: self.seen)
     @rule(data=st.data(), charge=amounts, status=st.sampled_from(Status), payer=st.booleans())
     def show_receipt(
         self, data: st.DataObject, charge: int, status: Status, *, payer: bool
     ) -> None:
-        c = data.draw(st.sampled_from(sorted(self.costs)))
+        c = data.draw(st.sampled_from(sorted(self.seen)))
         document = receipt(c, charge, status=status)
         who = PAYER if payer else seed("another").hex()
         try:
@@ -147,7 +168,9 @@ class LyingGateway(RuleBasedStateMachine):
         self.now += seconds
         for c in overdue(self.purse, now=self.now):
             self.save(lapse(self.purse, c))
+        before = set(self.purse.lapsed)
         self.save(forget(self.purse, now=self.now))
+        self.forgotten |= before - set(self.purse.lapsed)
 
     @rule(cost=amounts, wanted=amounts)
     def pay_in(self, cost: int, wanted: int) -> None:
@@ -200,6 +223,12 @@ class LyingGateway(RuleBasedStateMachine):
         assert self.purse.proven == sum(self.proofs.values())
         assert not set(self.purse.inflight) & set(self.proofs)
         assert not set(self.purse.inflight) & set(self.purse.lapsed)
+
+    @invariant()
+    def what_the_gateway_saw_is_never_dropped(self) -> None:
+        """Until it is proven, or was forgotten long after its deadline."""
+        kept = {*self.purse.inflight, *self.purse.lapsed, *self.proofs, *self.forgotten}
+        assert self.seen <= kept
 
     @invariant()
     def caps_hold(self) -> None:

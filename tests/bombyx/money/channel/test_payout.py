@@ -3,9 +3,12 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bombyx.errors import ChannelBooks, Unpaid
 from bombyx.money.channel.payout import (
+    LEAST_DEPOSIT,
     UNSECURED_CREDIT,
     Earnings,
     Owed,
@@ -13,6 +16,7 @@ from bombyx.money.channel.payout import (
     adopted,
     close_seen,
     credit_limit,
+    deposit_now,
     deposit_wanted,
     dispatched,
     disposed,
@@ -64,6 +68,34 @@ def test_a_channel_is_opened_for_real_earnings_and_lasts_ten_minutes() -> None:
     assert deposit_wanted(Owed(billed=UNSECURED_CREDIT), per_minute=10) == UNSECURED_CREDIT + 100
     busy = Owed(billed=5, deposited=1, in_flight=200)
     assert deposit_wanted(busy, per_minute=10) == 405
+
+
+@pytest.mark.spec("8.4-a")
+def test_a_deposit_comes_once_half_of_what_is_ahead_is_used() -> None:
+    owed, much = Owed(billed=10 * LEAST_DEPOSIT), 100 * LEAST_DEPOSIT
+    wanted = 30 * LEAST_DEPOSIT
+    assert deposit_now(owed, 0, wanted=wanted, room=much) == wanted
+    assert deposit_now(owed, 20 * LEAST_DEPOSIT, wanted=wanted, room=much) == 0
+    half = 20 * LEAST_DEPOSIT - 1
+    assert deposit_now(owed, half, wanted=wanted, room=much) == wanted - half
+    # Never less than is worth its postage.
+    assert deposit_now(owed, owed.billed, wanted=owed.billed + 1, room=much) == LEAST_DEPOSIT
+
+
+@pytest.mark.spec("8.4-b")
+@given(
+    billed=st.integers(0, 10**12),
+    ordered=st.integers(0, 10**12),
+    ahead=st.integers(0, 10**12),
+    room=st.integers(-(10**12), 10**12),
+)
+def test_no_deposit_is_above_the_room_that_its_operator_leaves(
+    billed: int, ordered: int, ahead: int, room: int
+) -> None:
+    amount = deposit_now(Owed(billed=billed), ordered, wanted=billed + ahead, room=room)
+    assert amount == 0 or LEAST_DEPOSIT <= amount <= room
+    if room < LEAST_DEPOSIT:
+        assert amount == 0
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,15 @@ from gateway.accounts.repository import Accounts
 from gateway.app import build_app, open_context
 from gateway.channels import connecting
 from gateway.channels.connecting import connected, watched
+from gateway.channels.repository import Channels
 from gateway.context import Context
 from gateway.database import upgrade
 from gateway.settings import GatewaySettings
-from tests.ton.channels.parties import wallet_on
+from tests.gateway.metering.samples import execute
+from tests.ton.channels.parties import Parties, wallet_on
 from tests.ton.comments import comment
 from ton.chain.agreed import AgreedChain
+from ton.channels import orders
 from ton.codec.cells import parse_address, raw
 from ton.devnet.chain import Devnet
 from ton.devnet.process import Running
@@ -219,6 +222,60 @@ async def test_an_administrator_sees_what_is_wrong_with_the_chain_and_sends_on(
         assert (await http.get("/admin/v1/chain", headers=key)).status_code == 403
 
 
+async def test_an_administrator_serves_a_halted_channel_again(
+    tmp_path: Path, at_devnet: Running, devnet: Devnet, chain: AgreedChain
+) -> None:
+    parties = Parties(chain, devnet)
+    name = parties.channel.account.hex()
+    async with serving(tmp_path) as (context, http):
+        accounts = Accounts(context.engine)
+        alice = (await accounts.create("alice")).id
+        key, boss = await accounts.create_key(alice, name="b", scope="admin")
+        admin = {"authorization": f"Bearer {boss.secret}"}
+
+        async def ask(what: str, status: int) -> Any:
+            answer = await http.post(f"/admin/v1/channels/{name}/{what}", headers=admin)
+            path = f"/admin/v1/channels/{{channel}}/{what}"
+            assert (answer.status_code, status in told_of(context, "post", path)) == (status, True)
+            return answer.json()
+
+        assert (await ask("resume", 409))["error"]["code"] == "channel_not_found"
+        await parties.opened()
+        channels = Channels(context.engine)
+        await channels.register(parties.channel, alice)
+        await channels.fund(name, 5 * GRAM)
+        assert (await ask("claim", 202))["order"] == "nothing"
+        assert (await ask("resume", 200))["state"] == "open"
+        claim = orders.claim(parties.channel, GRAM, ceiling=parties.ceiling(2 * GRAM))
+        assert (await parties.send(parties.gateway, claim)).succeeded
+
+        async def halted() -> bool:
+            return (await channels.row(name)).row.halted
+
+        await until(halted)
+        assert (await ask("resume", 409))["error"]["code"] == "close_in_flight"
+        await execute(
+            context.settings.database_url,
+            "INSERT INTO audit_log (at, actor, action, target, detail) "
+            "VALUES (0, 'chain', 'channel.halt', :id, '{}')",
+            id=name,
+        )
+        done = await ask("resume", 200)
+        assert done == {
+            "channel": name,
+            "state": "open",
+            "deposited_nano": str(5 * GRAM),
+            "charged_nano": str(GRAM),
+            "claimed_nano": str(GRAM),
+        }
+        assert (await channels.row(name)).row.ceiling == parties.ceiling(2 * GRAM)
+        assert await ask("resume", 200) == done
+        changes = (await http.get(f"/admin/v1/audit?target={name}", headers=admin)).json()[
+            "changes"
+        ]
+        assert (changes[0]["action"], changes[0]["actor"]) == ("channel.resume", key.id)
+
+
 async def test_odd_texts_of_withdrawals_are_refusals_on_postgresql(
     tmp_path: Path, at_devnet: Running, postgres_url: str
 ) -> None:
@@ -266,6 +323,7 @@ async def test_a_gateway_without_a_chain_says_so(tmp_path: Path) -> None:
         ("post", "/admin/v1/accounts/{account}/withdrawals", {402, 409}),
         ("post", "/admin/v1/channels/{channel}/claim", {402, 409}),
         ("post", "/admin/v1/channels/{channel}/close", {402, 409}),
+        ("post", "/admin/v1/channels/{channel}/resume", {402, 409, 502}),
         ("post", "/admin/v1/chain/resume", {409, 502}),
     ],
 )

@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 
 from gateway.channels.chain.claims import MAX_TRIES
-from tests.gateway.channels.chain.fixtures import Gate
+from tests.gateway.channels.chain.fixtures import GATEWAY, Gate
 from tests.gateway.metering.samples import execute
 from tests.ton.chain.test_agreement import Liar
 from tests.ton.channels.parties import GRAM, Parties
-from tests.ton.wallet.fixtures import Flaky
+from tests.ton.wallet.fixtures import SOMEBODY, Flaky
 from ton.chain.agreed import AgreedChain
 from ton.chain.port import AccountState
 from ton.channels import orders
@@ -21,7 +21,8 @@ from ton.settings import DEVNET
 from ton.wallet.keys import WalletKey
 from ton.wallet.outbox import State
 from ton.wallet.outgoing import Outgoing
-from ton.wallet.wallet import VALID_S
+from ton.wallet.sqlite_outbox import SqliteOutbox
+from ton.wallet.wallet import VALID_S, Wallet
 
 
 @pytest.mark.spec("7.7-b")
@@ -191,3 +192,22 @@ async def test_clocks_that_differ_make_claims_early_and_never_late(gate: Gate) -
     gate.parts.task.claims._unix = lambda: ahead
     await gate.rounds(3)
     assert (await gate.parties.look()).claimed == GRAM // 100
+
+
+async def test_what_was_sent_just_before_a_stranger_s_message_is_not_sent_again(gate: Gate) -> None:
+    """Both lie in a stretch of history that nobody read before a person looked."""
+    await gate.rounds()
+    before = gate.parties.devnet.account(raw(SOMEBODY)).balance
+    await gate.parts.task.wallet.put("ours", Outgoing(SOMEBODY, GRAM, bounce=False))
+    await gate.rounds()
+    words = SqliteOutbox(None, source=gate.connection.address)
+    by_hand = Wallet(gate.parties.chain, GATEWAY, words, poll=0.01)
+    await by_hand.put("theirs", Outgoing(gate.parties.client.address, GRAM, bounce=False))
+    await by_hand.settle("theirs", seconds=20)
+    await gate.rounds(2)
+    assert "wallet_foreign" in gate.troubles()
+    await gate.parts.task.resume()
+    await gate.rounds(4)
+    assert gate.parties.devnet.account(raw(SOMEBODY)).balance == before + GRAM
+    assert gate.troubles() == set()
+    words.close()

@@ -12,21 +12,9 @@ from gateway.channels.treasury import Withdrawal
 from tests.gateway.channels.chain.fixtures import SLOT, Gate
 from tests.gateway.metering.samples import execute, fund, posted
 from tests.ton.channels.parties import GRAM
-from tests.ton.comments import comment
 from tests.ton.wallet.fixtures import SOMEBODY
 from ton.codec.cells import raw
 from ton.settings import DEVNET
-from ton.wallet.outgoing import Outgoing
-
-
-async def pay(gate: Gate, amount: int, memo: str | None) -> None:
-    body = None if memo is None else comment(memo)
-    gate.parties.count += 1
-    name = f"pay {gate.parties.count}"
-    await gate.parties.client.put(
-        name, Outgoing(gate.connection.address, amount, body, bounce=False)
-    )
-    await gate.parties.client.settle(name, seconds=20)
 
 
 async def withdraw(
@@ -37,8 +25,8 @@ async def withdraw(
 
 async def test_money_with_an_account_s_name_is_its_deposit_once(gate: Gate) -> None:
     before = await posted(gate.url, "alice")
-    await pay(gate, 2 * GRAM, "alice")
-    await pay(gate, GRAM, " alice\n")
+    await gate.pay(2 * GRAM, "alice")
+    await gate.pay(GRAM, " alice\n")
     for _ in range(3):
         await gate.rounds()
         await execute(gate.url, "DELETE FROM chain_cursor WHERE reader = 'nobody'")
@@ -50,7 +38,7 @@ async def test_money_with_an_account_s_name_is_its_deposit_once(gate: Gate) -> N
 async def test_a_history_that_is_read_again_books_nothing_again(gate: Gate) -> None:
     (start,) = await execute(gate.url, "SELECT lt, hash FROM chain_cursor WHERE reader='deposits'")
     before = await posted(gate.url, "alice")
-    await pay(gate, GRAM, "alice")
+    await gate.pay(GRAM, "alice")
     await gate.rounds()
     await execute(
         gate.url,
@@ -66,8 +54,8 @@ async def test_a_history_that_is_read_again_books_nothing_again(gate: Gate) -> N
 async def test_money_without_an_account_s_name_waits_for_a_person(
     gate: Gate, memo: str | None
 ) -> None:
-    await pay(gate, GRAM, memo)
-    await pay(gate, 1_000, memo)
+    await gate.pay(GRAM, memo)
+    await gate.pay(1_000, memo)
     await gate.rounds(2)
     rows = await execute(gate.url, "SELECT detail FROM audit_log WHERE action='deposit.unmatched'")
     assert len(rows) == 1
@@ -83,7 +71,7 @@ async def test_change_and_payouts_are_no_deposits(gate: Gate) -> None:
 
 
 async def test_a_withdrawal_is_booked_and_sent_once(gate: Gate) -> None:
-    await pay(gate, 2 * GRAM, "alice")
+    await gate.pay(2 * GRAM, "alice")
     await gate.rounds()
     to = SOMEBODY
     ask = partial(gate.parts.treasury.withdraw, "alice", to=raw(SOMEBODY), actor="key")
@@ -102,7 +90,7 @@ async def test_a_withdrawal_is_booked_and_sent_once(gate: Gate) -> None:
 
 @pytest.mark.spec("7.11-b")
 async def test_withdrawals_at_once_take_no_more_than_there_is(gate: Gate) -> None:
-    await pay(gate, GRAM, "alice")
+    await gate.pay(GRAM, "alice")
     await gate.rounds()
     asked = [withdraw(gate, "alice", amount=GRAM, txn=str(number)) for number in range(3)]
     done = await asyncio.gather(*asked, return_exceptions=True)
@@ -119,7 +107,7 @@ async def test_what_a_process_holds_is_not_withdrawn(gate: Gate) -> None:
 
 
 async def test_a_withdrawal_that_the_wallet_could_not_send_is_queued_again(gate: Gate) -> None:
-    await pay(gate, GRAM, "alice")
+    await gate.pay(GRAM, "alice")
     await gate.rounds()
     await withdraw(gate, "alice", amount=GRAM, txn="one")
     await execute(gate.url, "UPDATE chain_order SET state = 'skipped'")
@@ -146,7 +134,7 @@ async def test_a_key_withdraws_only_to_where_the_money_came_from(gate: Gate) -> 
     home = raw(gate.parties.client.address)
     with pytest.raises(Forbidden):
         await back(to=home, txn="1")
-    await pay(gate, 2 * GRAM, "alice")
+    await gate.pay(2 * GRAM, "alice")
     await gate.rounds()
     with pytest.raises(Forbidden):
         await back(to=raw(SOMEBODY), txn="1")

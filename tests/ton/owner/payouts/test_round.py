@@ -209,3 +209,16 @@ async def test_a_file_that_cannot_be_read_is_named(scene: Scene) -> None:
         await owner_of(scene).look()
     with pytest.raises(SetupError, match="name it with --state"):
         await owner_of(scene, "elsewhere").look()
+
+
+async def test_a_channel_that_is_named_is_claimed_however_little_it_brings(scene: Scene) -> None:
+    channel = await scene.deposit()
+    scene.worker("a", [scene.held(1)])
+    owner, name = owner_of(scene), channel.account.hex()
+    assert await owner.claim(scene.owner, all_=True) == []
+    (one,) = await owner.claim(scene.owner, only=name[:8])
+    assert (one.channel, one.paid, one.exit_code) == (name, 1, 0)
+    assert await owner.claim(scene.owner, only=name) == []
+    other = "0" if name[0] != "0" else "1"
+    with pytest.raises(SetupError, match="no channel that pays this wallet begins"):
+        await owner.claim(scene.owner, only=other)
