@@ -1,5 +1,6 @@
 """Refusals: which rule was broken, by whom, and the worker's signature under it (SPEC 4)."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,8 @@ from bombyx.link.documents import Fault, Refusal, SignedRefusal
 from bombyx.signing import Kind, Signer
 
 _MAX_MESSAGE = 512
+_FIELD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+"""What a refusal may name as the field it is about: nothing that could be a client's text."""
 
 
 class Blamed(Exception):
@@ -68,4 +71,7 @@ def sign_refusal(
     )
     signature = signer.sign(Kind.REFUSAL, refusal).hex()
     message = blamed.error.message[:_MAX_MESSAGE]
-    return SignedRefusal(refusal=refusal, signature=signature, message=message)
+    param = blamed.error.param
+    if param is None or not _FIELD.fullmatch(param):
+        return SignedRefusal(refusal=refusal, signature=signature, message=message)
+    return SignedRefusal(refusal=refusal, signature=signature, message=message, param=param)

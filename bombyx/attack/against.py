@@ -20,7 +20,7 @@ from bombyx.cli.network.network import Network
 from bombyx.errors import PolicyError, SetupError
 
 Say = Callable[[str], None]
-_IN_PROCESS: frozenset[Need] = frozenset()
+_IN_PROCESS = frozenset({Need.LIBRARY})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def battlefield(
     needs = frozenset(need for attack in attacks for need in attack.needs)
     if not against.is_own:
         yield lambda: strangers(against)
-    elif needs == _IN_PROCESS:
+    elif needs <= _IN_PROCESS:
         yield lambda: targeting(None, needs=needs, client=())
     else:
         with _folder(against.state) as folder, own_network(folder, say=say) as network:
@@ -98,6 +98,7 @@ async def strangers(against: Against) -> AsyncIterator[Target]:
             sidecar=_origin(against.sidecar),
             simulator=open_simulator(root) if root else None,
             policy_file=against.policy,
+            is_stranger=True,
             client=tuple(shlex.split(against.client)),
         )
         async with target.stack:

@@ -5,17 +5,23 @@ import time
 from collections.abc import AsyncIterator, Sequence
 
 from bombyx.attack.attacks import (
+    channels,
     clients,
+    closings,
     directories,
     links,
     lures,
     neighbours,
     pages,
+    payouts,
     processes,
     refusals,
     resent,
     statements,
     streams,
+    tills,
+    vouchers,
+    wallets,
 )
 from bombyx.attack.control import check
 from bombyx.attack.record import ARSENAL, Attack, Outcome, Result, Role
@@ -24,7 +30,7 @@ from bombyx.errors import SetupError
 
 MODULES = (
     streams, directories, refusals, lures, statements, resent, links, clients, processes, pages,
-    neighbours,
+    tills, wallets, channels, vouchers, closings, payouts, neighbours,
 )  # fmt: skip
 """Whose import makes the list of attacks complete."""
 ATTACK_SECONDS = 90.0

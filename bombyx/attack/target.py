@@ -38,6 +38,7 @@ class Need(StrEnum):
     PIN = "pinned gateway key"
     SIDECAR = "sidecar"
     FOLDER = "state folder"
+    LIBRARY = "this library"
 
 
 @dataclass(slots=True)
@@ -59,6 +60,8 @@ class Target:
     policy_file: Path | None = None
     client: tuple[str, ...] = ()
     """A command to be the client that a false gateway deceives, in place of our library."""
+    is_stranger: bool = False
+    """Whether the victim is somebody else's: then attacks on this library say nothing of it."""
     stack: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
     """What attacks leave running for each other; closed after the last one."""
     kept: dict[str, Any] = field(default_factory=dict)
@@ -84,6 +87,7 @@ class Target:
                 Need.PIN: self.policy and self.policy.gateways,
                 Need.SIDECAR: self.sidecar and self.api_key,
                 Need.FOLDER: self.folder,
+                Need.LIBRARY: not (self.is_stranger or self.client),
             }.items()
             if there
         )

@@ -9,8 +9,13 @@ from typing import Any
 
 from bombyx.chat.allow_list import CHAT, admit_chat
 from bombyx.chat.allowed import Allowed
-from bombyx.chat.anthropic.answer import MessagesForm
-from bombyx.chat.anthropic.request import MESSAGES, admit_messages_request
+from bombyx.chat.anthropic.answer import CountForm, MessagesForm
+from bombyx.chat.anthropic.request import (
+    COUNT,
+    MESSAGES,
+    admit_count,
+    admit_messages_request,
+)
 from bombyx.chat.body import Body
 from bombyx.chat.completions import COMPLETIONS, CompletionForm, admit_completion
 from bombyx.chat.embeddings import EMBEDDINGS, EmbeddingsForm, admit_embeddings
@@ -18,6 +23,7 @@ from bombyx.chat.forms import Form, OpenAIForm, Shown, WholeForm, include_usage
 from bombyx.chat.paths import (
     CHAT_PATH,
     COMPLETIONS_PATH,
+    COUNT_TOKENS_PATH,
     DETOKENIZE_PATH,
     EMBEDDINGS_PATH,
     MESSAGES_PATH,
@@ -55,6 +61,7 @@ ENDPOINTS: Mapping[str, Endpoint] = {
     ),
     RESPONSES_PATH: Endpoint(RESPONSES, admit_response, ResponsesForm, "chatcmpl-"),
     MESSAGES_PATH: Endpoint(MESSAGES, admit_messages_request, MessagesForm, "chatcmpl-"),
+    COUNT_TOKENS_PATH: Endpoint(COUNT, admit_count, lambda _, shown: CountForm(shown), "tok-"),
     TOKENIZE_PATH: Endpoint(TOKENIZE, admit_tokenize, lambda *_: WholeForm(), "tok-"),
     DETOKENIZE_PATH: Endpoint(DETOKENIZE, admit_detokenize, lambda *_: WholeForm(), "tok-"),
 }

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import msgspec
 
 from bombyx.chat.breaking import break_event
+from bombyx.chat.refusing import refusal_of
 from bombyx.client.disputes import Dispute
 from bombyx.client.effects import Begin, Effect, Emit, Headers, Reply, find, read
 from bombyx.client.reading import AnswerReader
@@ -117,7 +118,9 @@ def _deliver_whole(
     labels = _labels(reader, sealed, passed_on)
     if reader.error is not None:
         # Signed and billed: sending it again would only ask for the same outcome.
-        body = msgspec.json.encode({"error": reader.error})
+        name = find(labels, "x-request-id")
+        told = refusal_of(sealed.path, RemoteError.status, reader.error, request_id=name)
+        body = msgspec.json.encode(told)
         yield from whole(RemoteError.status, body, (*labels, ("x-should-retry", "false")))
         return False
     status = reader.head.head.status if reader.head else RemoteError.status

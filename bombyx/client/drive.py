@@ -5,18 +5,19 @@ response at once, wherever it stands.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Generator
 from concurrent.futures import wait
-from typing import Protocol
+from typing import NoReturn, Protocol
 
-from bombyx.client.effects import Begin, Emit, Head, Reply, Send, Steps, Wait
+from bombyx.client.effects import Begin, Emit, Head, NeverSent, Reply, Send, Steps, Wait
 
 
 class Upstream(Protocol):
     """A blocking way to the gateway; one response at a time."""
 
     def send(self, request: Send) -> Head:
-        """Send and give the head; closes the response before."""
+        """Send and give the head; closes the response before. May raise `NeverSent`."""
         ...
 
     def read(self) -> bytes:
@@ -32,7 +33,7 @@ class AsyncUpstream(Protocol):
     """The same for an event loop."""
 
     async def send(self, request: Send) -> Head:
-        """Send and give the head; closes the response before."""
+        """Send and give the head; closes the response before. May raise `NeverSent`."""
         ...
 
     async def read(self) -> bytes:
@@ -56,7 +57,10 @@ def drive(steps: Steps, upstream: Upstream) -> Generator[Begin | bytes, None, No
             reply = None
             match effect:
                 case Send():
-                    reply = upstream.send(effect)
+                    try:
+                        reply = upstream.send(effect)
+                    except NeverSent as unsent:
+                        _give_up(steps, unsent)
                 case Begin():
                     yield effect
                 case Emit(data):
@@ -82,7 +86,10 @@ async def drive_async(steps: Steps, upstream: AsyncUpstream) -> AsyncGenerator[B
             reply = None
             match effect:
                 case Send():
-                    reply = await upstream.send(effect)
+                    try:
+                        reply = await upstream.send(effect)
+                    except NeverSent as unsent:
+                        _give_up(steps, unsent)
                 case Begin():
                     yield effect
                 case Emit(data):
@@ -95,3 +102,10 @@ async def drive_async(steps: Steps, upstream: AsyncUpstream) -> AsyncGenerator[B
     finally:
         steps.close()
         await upstream.close()
+
+
+def _give_up(steps: Steps, unsent: NeverSent) -> NoReturn:
+    """Tell the exchange that its request did not leave; raises what the caller is to see."""
+    with contextlib.suppress(NeverSent):
+        steps.throw(unsent)
+    raise unsent.reason

@@ -50,6 +50,18 @@ class Send:
     body: bytes = b""
 
 
+class NeverSent(Exception):
+    """Raised by an upstream in place of `reason` where not one byte of a request has left.
+
+    Only where that is certain, as when nobody could be connected to: what may have arrived may be
+    run and billed. The exchange hears of it, its caller gets `reason`.
+    """
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__(f"nothing was sent ({type(reason).__name__})")
+        self.reason = reason
+
+
 @dataclass(frozen=True, slots=True)
 class Read:
     """Answer with the next bytes of the response as they came; none at its end or break."""

@@ -6,20 +6,26 @@ do not run it, or the gateway's, that it is never billed.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from bombyx.client.effects import Begin, Emit, Head, Headers
+from bombyx.chat.paths import is_anthropic
+from bombyx.chat.refusing import refusal_document, refusal_of
+from bombyx.client.effects import Begin, Emit, Head, Headers, find
 from bombyx.client.receipts import Sealed
 from bombyx.errors import (
     BadAnswer,
     BadSignature,
     BombyxError,
     ClockAhead,
+    Draining,
+    Overloaded,
+    Unpaid,
     UnprovenRefusal,
-    envelope,
+    WorkerBusy,
 )
 from bombyx.link.documents import SignedLost, SignedRefusal
 from bombyx.signing import Kind, verify
@@ -28,10 +34,13 @@ MAX_ERROR_BYTES = 256 * 2**10
 PROBLEM_TYPE = "application/problem+json"
 _MAX_TEXT = 2048
 _PASSED_ON = re.compile(
-    r"retry-after|retry-after-ms|x-should-retry|x-request-id|x-ratelimit-[a-z-]+"
+    r"retry-after|retry-after-ms|x-should-retry|x-request-id|request-id|x-ratelimit-[a-z-]+"
     r"|openai-processing-ms|openai-version"
 )
 """Headers that SDKs read, and that say nothing of an answer's content."""
+RETRY_AFTER_MS = 1000
+"""As long as a gateway leaves a worker alone that said it was full."""
+_FULL = frozenset(one.code for one in (Draining, Overloaded, Unpaid, WorkerBusy))
 _PROVES_NOTHING = "clock_ahead"
 """A worker that finds a request too early may yet run it later."""
 
@@ -47,10 +56,21 @@ class Problem(msgspec.Struct, frozen=True):
 class GatewayError(Exception):
     """Raised with a gateway's own error answer, to be passed on to the SDK."""
 
-    def __init__(self, begin: Begin, emit: Emit) -> None:
-        super().__init__(f"the gateway answered {begin.status}")
-        self.begin = begin
-        self.emit = emit
+    def __init__(self, status: int, told: Mapping[str, Any], headers: Headers) -> None:
+        super().__init__(f"the gateway answered {status}")
+        self.status = status
+        self._told = told
+        self._headers = headers
+
+    def answer(self, path: str) -> tuple[Begin, Emit]:
+        """The answer in the shape of the path that was asked for."""
+        name = find(self._headers, "x-request-id") or None
+        document = refusal_of(path, self.status, self._told, request_id=name)
+        headers = self._headers
+        if name and is_anthropic(path) and not find(headers, "request-id"):
+            # The refusal may be of another request than the SDK's own: for the directory.
+            headers += (("request-id", name),)
+        return whole(self.status, msgspec.json.encode(document), headers)
 
 
 def read_problem(head: Head, body: bytes) -> Problem:
@@ -92,6 +112,16 @@ def check_renewable(problem: Problem, sealed: Sealed) -> None:
         raise UnprovenRefusal("the gateway shows no proof that the request is not billed")
 
 
+def crowded(problem: Problem) -> Overloaded | None:
+    """What the SDK is told where workers refused, and each only for want of room: to wait.
+
+    Other reasons do not go away by waiting. For requests that were proved not to be billed.
+    """
+    if not problem.refusals or any(one.refusal.code not in _FULL for one in problem.refusals):
+        return None
+    return Overloaded("every chosen worker is busy: try again", retry_after_ms=RETRY_AFTER_MS)
+
+
 def _check_note(signed: SignedLost, sealed: Sealed) -> None:
     note, gateway = signed.lost, sealed.request.header.header.gateway
     if (note.gateway, note.c) != (gateway, sealed.request.c.hex()):
@@ -118,7 +148,7 @@ def _check(signed: SignedRefusal, sealed: Sealed) -> None:
 
 
 def gateway_error(head: Head, body: bytes, *, hint: str = "") -> GatewayError:
-    """A non-2xx answer, in OpenAI's shape whatever it was; raises `BadAnswer` for other answers.
+    """A non-2xx answer, in SDKs' shape whatever it was; raises `BadAnswer` for other answers.
 
     `hint` is our own word, behind the gateway's.
     """
@@ -132,7 +162,7 @@ def gateway_error(head: Head, body: bytes, *, hint: str = "") -> GatewayError:
         "param": None,
     }
     error["message"] = f"{error['message']}{hint}"
-    return GatewayError(*whole(head.status, msgspec.json.encode({"error": error}), passed_on(head)))
+    return GatewayError(head.status, error, passed_on(head))
 
 
 def passed_on(head: Head) -> Headers:
@@ -155,12 +185,15 @@ def _text(value: Any) -> str | None:
     return value[:_MAX_TEXT] if isinstance(value, str) else None
 
 
-def local_error(error: BombyxError, headers: Headers = ()) -> tuple[Begin, Emit]:
-    """An error of our own as an HTTP answer."""
-    extra: Headers = headers
+def local_error(error: BombyxError, path: str) -> tuple[Begin, Emit]:
+    """An error of our own as an HTTP answer to a request of this path."""
+    extra: Headers = ()
     if error.should_retry is not None:
         extra += (("x-should-retry", "true" if error.should_retry else "false"),)
-    return whole(error.status, msgspec.json.encode(envelope(error)), extra)
+    if error.retry_after_ms is not None:
+        extra += (("retry-after-ms", str(error.retry_after_ms)),)
+        extra += (("retry-after", str(-(-error.retry_after_ms // 1000))),)
+    return whole(error.status, msgspec.json.encode(refusal_document(path, error)), extra)
 
 
 def whole(status: int, body: bytes, headers: Headers = ()) -> tuple[Begin, Emit]:

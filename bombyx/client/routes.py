@@ -14,7 +14,7 @@ from bombyx.errors import NotFound, NotSealable, RequestError, TooLarge, WrongMe
 SEALED_PATHS = frozenset(SERVED_PATHS)
 """Paths whose requests and answers the protocol can seal."""
 _BELOW = tuple(f"{path}/" for path in SERVED_PATHS)
-"""Compaction, token counts, cancelling: nothing lies below a sealed path."""
+"""Compaction, batches, cancelling: of what lies below a sealed path, little is served."""
 MAX_BODY_BYTES = 64 * 2**20
 """Dozens of images fit; far below what a worker would be asked to hold."""
 _VERSION = "/v1/"
@@ -46,7 +46,7 @@ def read_call(request: ClearRequest) -> Call:
     """A request to seal; raises `RequestError` for all that cannot be, before anything leaves."""
     if not request.path.startswith(_VERSION):
         raise NotSealable("the URL has no /v1/: set base_url to the gateway's, ending in /v1")
-    if request.path.startswith(_BELOW):
+    if request.path.startswith(_BELOW) and request.path not in SEALED_PATHS:
         # SDKs ask for these of every server and know what to make of a 404.
         raise NotFound("this path is not served, and nothing was sent")
     if request.method != "POST" or request.path not in SEALED_PATHS:

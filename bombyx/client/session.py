@@ -47,8 +47,10 @@ from bombyx.client.refusals import (
     MAX_ERROR_BYTES,
     RENEWABLE,
     GatewayError,
+    Problem,
     check_proofs,
     check_renewable,
+    crowded,
     gateway_error,
     local_error,
     passed_on,
@@ -135,10 +137,9 @@ class Session:
             else:
                 yield from self._answer(read_call(request))
         except GatewayError as error:
-            yield error.begin
-            yield error.emit
+            yield from error.answer(request.path)
         except BombyxError as error:
-            yield from local_error(error)
+            yield from local_error(error, request.path)
 
     def _answer(self, call: Call) -> Steps:
         """Seal, or take up again what a failed call sealed; at most one renewal (SPEC 14.3)."""
@@ -151,8 +152,9 @@ class Session:
             head = yield from self._send(call.request, kept.sealed)
             if head.status == _UNPROCESSABLE:
                 yield from self._prove_that_nothing_is_billed(head, kept)
+                renewed = yield from self._seal(call, name, fresh=True)
                 self._ended(kept.sealed)
-                kept = yield from self._seal(call, name, fresh=True)
+                kept = renewed
                 head = yield from self._send(call.request, kept.sealed)
             answered = yield from self._receive(head, kept)
         finally:
@@ -182,24 +184,29 @@ class Session:
         if payer is not None:
             payer.ended(sealed.request.c)
 
+    def _turned_away(self, head: Head, sealed: Sealed) -> None:
+        payer = self._payer_of(sealed)
+        if payer is not None and paying.is_turned_away(head.status):
+            payer.turned_away(sealed.request.c)
+
     def _prove_that_nothing_is_billed(self, head: Head, kept: Kept[Sealed]) -> Steps:
         """Return only if the request may be sealed anew (SPEC 14.3); it is forgotten then.
 
         Raises `UnprovenRefusal` when the proof does not hold, `GatewayError` for another 422.
         """
         body = yield from read_all(MAX_ERROR_BYTES)
-        if not self._waives(head, body, kept):
+        if self._waived(head, body, kept) is None:
             raise gateway_error(head, body)
 
-    def _waives(self, head: Head, body: bytes, kept: Kept[Sealed]) -> bool:
-        """Whether an error answer ends the request for good, so that it is not sent again.
+    def _waived(self, head: Head, body: bytes, kept: Kept[Sealed]) -> Problem | None:
+        """What ends the request for good, so that it is not sent again; None: nothing does.
 
         Raises `UnprovenRefusal` when what it shows as proof is none.
         """
         problem = read_problem(head, body)
         check_proofs(problem, kept.sealed)
         if head.status != _UNPROCESSABLE or problem.code not in RENEWABLE:
-            return False
+            return None
         check_renewable(problem, kept.sealed)
         listen = self._wishes.listeners.on_waived
         if listen is not None and not isinstance(problem.lost, UnsetType):
@@ -208,14 +215,17 @@ class Session:
         if payer is not None:
             payer.never_ran(kept.sealed.request.c)
         self._retries.forget(kept)
-        return True
+        return problem
 
     def _receive(self, head: Head, kept: Kept[Sealed]) -> Generator[Effect, Reply, bool]:
         sealed = kept.sealed
         if head.status >= _ERROR:
             body = yield from read_all(MAX_ERROR_BYTES)
-            self._waives(head, body, kept)
+            waived = self._waived(head, body, kept)
+            if waived is not None and (error := crowded(waived)) is not None:
+                raise error
             self._check_outcome(head, body, sealed)
+            self._turned_away(head, sealed)
             raise gateway_error(head, body, hint=paying.hint(head, body, sealed))
         encoding = head.header("content-encoding")
         if head.status != _OK or head.media_type != SEALED_STREAM or encoding:

@@ -9,7 +9,15 @@ from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from typing import Any, ClassVar
 
 from bombyx.client.drive import drive, drive_async
-from bombyx.client.effects import Begin, ClearRequest, Head, Headers, Send, with_bearer
+from bombyx.client.effects import (
+    Begin,
+    ClearRequest,
+    Head,
+    Headers,
+    NeverSent,
+    Send,
+    with_bearer,
+)
 from bombyx.client.routes import split_url
 from bombyx.client.session import Session
 
@@ -37,6 +45,11 @@ def _built(library: Any, wanted: Send, extensions: Any) -> Any:
     )
 
 
+def _unconnected(library: Any) -> tuple[type[Exception], ...]:
+    """Errors of before a connection was there: nothing can have left."""
+    return (library.ConnectError, library.ConnectTimeout, library.PoolTimeout)
+
+
 class SyncUpstream:
     """An inner client as an `Upstream`."""
 
@@ -48,10 +61,13 @@ class SyncUpstream:
         self._chunks: Iterator[bytes] = iter(())
 
     def send(self, request: Send) -> Head:
-        """Send; the library's own errors reach the SDK, which knows them."""
+        """Send; the library's own errors reach the SDK, which knows them. May raise `NeverSent`."""
         self.close()
         built = _built(self._library, request, self._extensions)
-        self._response = self._client.send(built, stream=True, follow_redirects=False)
+        try:
+            self._response = self._client.send(built, stream=True, follow_redirects=False)
+        except _unconnected(self._library) as error:
+            raise NeverSent(error) from None
         # Not `iter_raw`: it refuses what a test's transport answers out of memory.
         self._chunks = iter(self._response.stream)
         return Head(self._response.status_code, _pairs(self._response.headers))
@@ -82,10 +98,13 @@ class AsyncUpstream:
         self._chunks: Any = None
 
     async def send(self, request: Send) -> Head:
-        """Send; the library's own errors reach the SDK, which knows them."""
+        """Send; the library's own errors reach the SDK, which knows them. May raise `NeverSent`."""
         await self.close()
         built = _built(self._library, request, self._extensions)
-        self._response = await self._client.send(built, stream=True, follow_redirects=False)
+        try:
+            self._response = await self._client.send(built, stream=True, follow_redirects=False)
+        except _unconnected(self._library) as error:
+            raise NeverSent(error) from None
         self._chunks = aiter(self._response.stream)
         return Head(self._response.status_code, _pairs(self._response.headers))
 

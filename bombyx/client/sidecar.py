@@ -14,8 +14,9 @@ from typing import Any
 
 import aiohttp
 
+from bombyx.chat.paths import is_anthropic
 from bombyx.client.drive import drive_async
-from bombyx.client.effects import Begin, ClearRequest, Emit, Headers, find, with_bearer
+from bombyx.client.effects import Begin, ClearRequest, Headers, find, with_bearer
 from bombyx.client.refusals import local_error
 from bombyx.client.routes import MAX_BODY_BYTES
 from bombyx.client.session import Session
@@ -56,7 +57,7 @@ class Sidecar:
         try:
             request = await self._read(scope, receive)
         except BombyxError as error:
-            await _write(send, *local_error(error))
+            await _refuse(send, error, scope["path"])
         except _ClientLeft:
             return
         else:
@@ -85,18 +86,18 @@ class Sidecar:
 
     async def _answer(self, request: ClearRequest, send: Respond) -> None:
         upstream = AiohttpUpstream(self._pool)
-        items = drive_async(self._session.exchange(request), upstream)
+        path, items = request.path, drive_async(self._session.exchange(request), upstream)
         begun = False
         try:
             async with aclosing(items) as answering:
                 async for item in answering:
                     begun = True
-                    await send(_begin(item) if isinstance(item, Begin) else _more(item))
+                    await send(_begin(item, path) if isinstance(item, Begin) else _more(item))
         except BombyxError as error:
             # Only sending raises here, and nothing is sent once an answer has begun.
             if begun:
                 raise
-            await _write(send, *local_error(error))
+            await _refuse(send, error, path)
             return
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -142,11 +143,13 @@ async def _left(receive: Receive) -> None:
         pass
 
 
-def _begin(begin: Begin) -> dict[str, Any]:
+def _begin(begin: Begin, path: str) -> dict[str, Any]:
     """The head of an answer; one that never saw the gateway gets a name here."""
     headers = begin.headers
     if not find(headers, "x-request-id"):
         headers += (("x-request-id", f"req_{secrets.token_hex(_ID_BYTES)}"),)
+    if is_anthropic(path) and not find(headers, "request-id"):
+        headers += (("request-id", find(headers, "x-request-id")),)
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
     return {"type": "http.response.start", "status": begin.status, "headers": raw}
 
@@ -155,6 +158,7 @@ def _more(data: bytes) -> dict[str, Any]:
     return {"type": "http.response.body", "body": data, "more_body": True}
 
 
-async def _write(send: Respond, begin: Begin, emit: Emit) -> None:
-    await send(_begin(begin))
+async def _refuse(send: Respond, error: BombyxError, path: str) -> None:
+    begin, emit = local_error(error, path)
+    await send(_begin(begin, path))
     await send({"type": "http.response.body", "body": emit.data, "more_body": False})

@@ -6,13 +6,15 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from bombyx.client.effects import Head, Send
+from bombyx.client.effects import Head, NeverSent, Send
 from bombyx.client.ratls.context import refusal_of
-from bombyx.errors import GatewayUnreachable
+from bombyx.errors import BombyxError, GatewayUnreachable
 
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=600)
 """As patient as the OpenAI SDK."""
 _READ_BYTES = 2**16
+_UNCONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+"""Errors of before a connection was there: nothing can have left."""
 
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -44,7 +46,7 @@ class AiohttpUpstream:
         self._response: aiohttp.ClientResponse | None = None
 
     async def send(self, request: Send) -> Head:
-        """Send and give the head; raises `GatewayUnreachable`."""
+        """Send and give the head; raises `GatewayUnreachable`, or `NeverSent` with it."""
         await self.close()
         try:
             response = await self._pool.request(
@@ -54,12 +56,10 @@ class AiohttpUpstream:
                 data=request.body or None,
                 allow_redirects=False,
             )
+        except _UNCONNECTED as error:
+            raise NeverSent(_told(error)) from None
         except (aiohttp.ClientError, TimeoutError) as error:
-            refusal = refusal_of(error)
-            if refusal is not None:
-                raise refusal from None
-            kind = type(error).__name__
-            raise GatewayUnreachable(f"the gateway cannot be reached ({kind})") from None
+            raise _told(error) from None
         self._response = response
         pairs = tuple((name.lower(), value) for name, value in response.headers.items())
         return Head(response.status, pairs)
@@ -78,3 +78,9 @@ class AiohttpUpstream:
             self._response.close()
             self._response = None
             await asyncio.sleep(0)
+
+
+def _told(error: Exception) -> BombyxError:
+    """What the caller is told: what was wrong with the gateway, where that is known."""
+    kind = type(error).__name__
+    return refusal_of(error) or GatewayUnreachable(f"the gateway cannot be reached ({kind})")

@@ -13,6 +13,7 @@ from bombyx.units import Count, Hex16, Hex32, Hex64, Name
 
 _Code = Annotated[str, Meta(max_length=64, pattern=r"\A[a-z0-9_]+\Z")]
 _Text = Annotated[str, Meta(max_length=512)]
+_Field = Annotated[str, Meta(max_length=64, pattern=r"\A[A-Za-z0-9_.-]+\Z")]
 Fault = Literal["client", "worker", "gateway", "unattributed"]
 
 
@@ -31,12 +32,14 @@ class Refusal(Document, frozen=True):
 class SignedRefusal(Document, frozen=True):
     """A refusal with the signature of the worker's receipt key (kind `refusal`).
 
-    `message` is for people and not signed: it never holds content.
+    `message` is for people and not signed: it never holds content. `param` is the field of the
+    request that it speaks of, not signed either.
     """
 
     refusal: Refusal
     signature: Hex64
     message: _Text | UnsetType = UNSET
+    param: _Field | UnsetType = UNSET
 
 
 class Lost(Document, frozen=True):

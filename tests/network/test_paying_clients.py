@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -26,7 +27,7 @@ from bombyx.client.channel.wallet import channel_folders, open_payer
 from bombyx.client.opening import load_identity, unix_seconds
 from bombyx.errors import GatewayUnreachable, SetupError
 from bombyx.money.channel.documents import ChannelView, Registration
-from bombyx.money.channel.spending import Caps, Flight
+from bombyx.money.channel.spending import AHEAD, Caps, Flight
 from gateway.accounts.repository import Accounts
 from gateway.channels.chain.side import TonSide
 from tests.bombyx.client.channel.chain_fixtures import (
@@ -211,6 +212,57 @@ async def test_a_channel_that_the_gateway_was_not_told_of_is_named_by_its_first_
     assert not is_marked(folder, UNREGISTERED)
     assert view is not None
     assert int(view.charged_nano) > 0
+
+
+@contextlib.asynccontextmanager
+async def passing_on(port: int, to: str) -> AsyncIterator[None]:
+    """A port that leads to the gateway for as long as this lasts; then nobody listens there."""
+    host, _, number = to.removeprefix("http://").rpartition(":")
+    writers: list[asyncio.StreamWriter] = []
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(2**16):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there = await asyncio.open_connection(host, int(number))
+        writers.extend((writer, there[1]))
+        await asyncio.gather(pump(reader, there[1]), pump(there[0], writer))
+
+    server = await asyncio.start_server(serve, "127.0.0.1", port)
+    try:
+        yield
+    finally:
+        server.close()
+        for writer in writers:
+            writer.close()
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.spec("7.9-h")
+async def test_five_times_the_cap_asked_of_a_gateway_that_is_down_blocks_nothing_once_it_is_up(
+    paying: Paying,
+) -> None:
+    one, sdk = paying.one, paying.sdk()
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    away = sdk.with_options(base_url=f"http://127.0.0.1:{port}/v1")
+    async with passing_on(port, paying.net.url):
+        await away.chat.completions.create(**ASK)
+    cost = one.purse.signed_max // AHEAD
+    one.caps = dataclasses.replace(CAPS, max_inflight=3 * cost)
+    for number in range(15):
+        with pytest.raises(openai.APIConnectionError):
+            await away.chat.completions.create(**ASK, user=f"user {number}")
+    assert (one.purse.inflight, one.purse.lapsed) == ({}, {})
+    async with passing_on(port, paying.net.url):
+        await asyncio.gather(*(away.chat.completions.create(**ASK) for _ in range(3)))
+    await paying.net.settled()
+    assert one.purse.proven == await charged(paying)
+    assert one.purse.spent_today == one.purse.proven
 
 
 APP = """

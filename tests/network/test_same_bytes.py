@@ -372,7 +372,18 @@ async def test_the_client_seals_anew_once_after_keys_were_rotated(
     assert answer.choices[0].message.content.strip() == "one"
 
 
-async def test_the_client_gives_up_when_sealing_anew_does_not_help(empty: Network) -> None:
+@pytest.mark.spec("14.3-f")
+@pytest.mark.parametrize(
+    ("codes", "told", "again"),
+    [
+        (("busy", "busy"), (503, "overloaded"), "true"),
+        (("busy", "gateway_unpaid"), (503, "overloaded"), "true"),
+        (("busy", "stale_candidate"), (422, "no_candidate"), "false"),
+    ],
+)
+async def test_the_client_gives_up_when_sealing_anew_does_not_help(
+    empty: Network, codes: tuple[str, str], told: tuple[int, str], again: str
+) -> None:
     async with liar(empty) as one:
         client = empty.sealed()
         asked = asyncio.create_task(
@@ -380,9 +391,12 @@ async def test_the_client_gives_up_when_sealing_anew_does_not_help(empty: Networ
                 model=MODEL, messages=[{"role": "user", "content": "hi"}]
             )
         )
-        for _ in range(2):
-            await one.refuse(await one.job(), "busy", "worker")
+        for code in codes:
+            await one.refuse(await one.job(), code, "worker")
         with pytest.raises(openai.APIStatusError) as caught:
             await asked
-        assert (caught.value.status_code, caught.value.code) == (422, "no_candidate")
+        assert (caught.value.status_code, caught.value.code) == told
+        headers = caught.value.response.headers
+        assert headers["x-should-retry"] == again
+        assert ("retry-after-ms" in headers) == (again == "true")
         assert one.jobs.empty()

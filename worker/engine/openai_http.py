@@ -19,7 +19,13 @@ import msgspec
 
 from bombyx.chat.body import Body, encode_body
 from bombyx.chat.embeddings import texts
-from bombyx.chat.paths import CHAT_PATH, COMPLETIONS_PATH, EMBEDDINGS_PATH, SILENT_PATHS
+from bombyx.chat.paths import (
+    CHAT_PATH,
+    COMPLETIONS_PATH,
+    COUNT_TOKENS_PATH,
+    EMBEDDINGS_PATH,
+    SILENT_PATHS,
+)
 from bombyx.chat.size import count_images
 from bombyx.chat.sse import DONE_DATA, SseDecoder
 from bombyx.errors import (
@@ -234,6 +240,9 @@ class OpenAIEngine:
         context = next(known.context for known in self._models if known.id == name)
         self._running += 1
         try:
+            if request.path == COUNT_TOKENS_PATH:
+                tokens = await self.count_prompt(CHAT_PATH, request.body)
+                return silent.counted(request.body, tokens)
             return await silent.answer(
                 self._post, request, self._flavour, model=own, context=context
             )

@@ -1,4 +1,4 @@
-"""Requests without generated text: embeddings and a model's tokenizer, server by server (SPEC 4.1).
+"""Requests without generated text: embeddings, counts, a tokenizer, server by server (SPEC 4.1).
 
 One question, one answer, no stream. What a server does not have is `NotFound`.
 """
@@ -6,12 +6,14 @@ One question, one answer, no stream. What a server does not have is `NotFound`.
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from bombyx.chat.anthropic.request import count_answer
 from bombyx.chat.body import Body
 from bombyx.chat.embeddings import embeddings_answer, embeddings_of, texts
 from bombyx.chat.paths import EMBEDDINGS_PATH, TOKENIZE_PATH
+from bombyx.chat.size import count_images
 from bombyx.chat.tokenizing import text_answer, tokens_answer
 from bombyx.chat.usage import UsageTally
-from bombyx.errors import NotFound
+from bombyx.errors import NotFound, UnsupportedValue
 from bombyx.money.cost import Tokens
 from worker.engine.flavour import Flavour
 from worker.engine.port import Answer, EngineRequest
@@ -44,6 +46,18 @@ async def answer(
     said = (_get(raw, name) for name in ("text", "prompt", "content"))
     found = next((one for one in said if isinstance(one, str)), None)
     return Answer(text_answer(found), Tokens())
+
+
+def counted(body: Body, tokens: int | None) -> Answer:
+    """The answer to a count of a conversation, by what `Engine.count_prompt` said.
+
+    Raises `UnsupportedValue` or `NotFound` where it could not say.
+    """
+    if tokens is not None:
+        return Answer(count_answer(tokens), Tokens())
+    if count_images(body):
+        raise UnsupportedValue("this engine cannot count images", param="messages")
+    raise not_served()
 
 
 async def count(ask: Ask, prompts: list[Any], flavour: Flavour, *, model: str) -> int | None:

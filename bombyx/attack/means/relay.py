@@ -15,6 +15,7 @@ from bombyx.attack.means.requests import SEALED_STREAM, Forger, Reply
 from bombyx.attack.target import Target
 from bombyx.attestation.directory import MAX_DIRECTORY_BYTES, Directory
 from bombyx.chat.paths import CHAT_PATH
+from bombyx.client.channel.payer import HEADER as VOUCHER_HEADER
 from bombyx.envelope.frames import Frame, FrameSplitter
 from bombyx.envelope.keys import SALT_BYTES
 
@@ -42,6 +43,7 @@ class Relay:
     answer: Answer = _passed_on
     url: str = ""
     requests: list[bytes] = field(default_factory=list)
+    vouchers: list[bytes] = field(default_factory=list)
     listings: int = 0
 
     async def directory(self, _: web.Request) -> web.Response:
@@ -54,6 +56,8 @@ class Relay:
         """An answer, tampered with."""
         body = await request.read()
         self.requests.append(body)
+        if voucher := request.headers.get(VOUCHER_HEADER):
+            self.vouchers.append(voucher.encode())
         reply = await self.answer(body, self.forger.post)
         kept = {name: reply.headers[name] for name in ("content-type",) if name in reply.headers}
         return web.Response(status=reply.status, headers=kept, body=reply.body)

@@ -19,6 +19,7 @@ from bombyx.attack.means.simulator import unix
 from bombyx.attack.target import Target
 from bombyx.chat.paths import CHAT_PATH
 from bombyx.client.answer import Listeners
+from bombyx.client.channel.wallet import Wallet
 from bombyx.client.identity import Identity
 from bombyx.client.receipts import VerifiedAnswer
 from bombyx.client.session import Session, Wishes
@@ -61,18 +62,22 @@ class Victim:
         *,
         clock: Callable[[], int] = unix,
         max_cost: int | None = None,
+        identity: Identity | None = None,
+        wallet: Wallet | None = None,
     ) -> None:
         if target.policy is None:
             raise ValueError("a client has a policy")
         self._target = target
         self._max_cost = max_cost
         self._receipts: list[VerifiedAnswer] = []
+        self._is_paying = wallet is not None
         self.model = target.policy.models[0].name
         self._session = Session(
             target.policy,
-            Identity(os.urandom(32), os.urandom(32)),
+            identity or Identity(os.urandom(32), os.urandom(32)),
             clock=clock,
             draw=os.urandom,
+            wallet=wallet,
             wishes=Wishes(
                 Listeners(self._receipts.append), None if max_cost is None else Nano(max_cost)
             ),
@@ -88,7 +93,7 @@ class Victim:
             "messages": [{"role": "user", "content": prompt}],
             **fields,
         }
-        if self._target.client:
+        if self._target.client and not self._is_paying:
             return await self._command(origin, body)
         before = len(self._receipts)
         async with sealed_async_client(self._session, timeout=_TIMEOUT, transport=None) as client:

@@ -4,9 +4,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from bombyx.chat.anthropic.errors import anthropic_error
 from bombyx.chat.body import Body, encode_body
-from bombyx.chat.forms import Shown
+from bombyx.chat.forms import Shown, WholeForm
+from bombyx.chat.paths import COUNT_TOKENS_PATH, MESSAGES_PATH
+from bombyx.chat.refusing import refusal_document
 from bombyx.chat.sse import encode_named
 from bombyx.errors import BombyxError
 from bombyx.money.cost import Tokens
@@ -27,9 +28,10 @@ class MessagesForm:
     Which stop sequence ended it engines do not say, so `stop_sequence` is null.
     """
 
-    __slots__ = ("_at", "_blocks", "_calls", "_head", "_reason", "_speech")
+    __slots__ = ("_at", "_blocks", "_calls", "_head", "_id", "_reason", "_speech")
 
     def __init__(self, asked: Body, shown: Shown) -> None:
+        self._id = shown.id
         self._head = {
             "id": f"msg_{shown.id}",
             "type": "message",
@@ -78,7 +80,7 @@ class MessagesForm:
 
     def error(self, error: BombyxError) -> bytes:
         """Anthropic's envelope."""
-        return encode_body(anthropic_error(error))
+        return encode_body(refusal_document(MESSAGES_PATH, error, request_id=self._id))
 
     def _begin(self, tokens: Tokens) -> bytes:
         self._reason = "stop"
@@ -130,6 +132,20 @@ class MessagesForm:
             return []
         self._speech = ""
         return [_event("content_block_stop", index=self._at)]
+
+
+class CountForm(WholeForm):
+    """The form of a count, which its driver has made already."""
+
+    __slots__ = ("_id",)
+
+    def __init__(self, shown: Shown) -> None:
+        super().__init__()
+        self._id = shown.id
+
+    def error(self, error: BombyxError) -> bytes:
+        """Anthropic's envelope."""
+        return encode_body(refusal_document(COUNT_TOKENS_PATH, error, request_id=self._id))
 
 
 def _grow(index: int, delta: Block) -> bytes:

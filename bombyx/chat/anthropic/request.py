@@ -48,6 +48,14 @@ MESSAGES = Allowed(
     ignored=frozenset({"cache_control", "inference_geo", "metadata", "service_tier"}),
 )
 
+_COUNTED = ("messages", "model", "output_config", "system", "thinking", "tool_choice", "tools")
+COUNT = Allowed(
+    passed={name: MESSAGES.passed[name] for name in _COUNTED},
+    checked={name: MESSAGES.checked[name] for name in ("context_management", "mcp_servers")},
+    ignored=frozenset({"cache_control"}),
+)
+"""Of a request for a count: what shapes a prompt."""
+
 _SAME = ("model", "max_tokens", "stream", "temperature", "top_k", "top_p")
 _NAMES = {
     "stop": "stop_sequences",
@@ -62,6 +70,20 @@ def admit_messages_request(body: Mapping[str, Any]) -> Body:
     """The chat completion that answers it; raises as `surface.admit` does."""
     taken = MESSAGES.take(body)
     require("max_tokens" in taken, "max_tokens", "max_tokens is a positive integer")
+    return _chat(taken)
+
+
+def admit_count(body: Mapping[str, Any]) -> Body:
+    """The chat completion whose prompt is to be counted; raises as `surface.admit` does."""
+    return _chat(COUNT.take(body))
+
+
+def count_answer(tokens: int) -> Body:
+    """What a driver answers to a count."""
+    return {"input_tokens": tokens}
+
+
+def _chat(taken: Body) -> Body:
     chat: Body = {name: taken[name] for name in _SAME if name in taken}
     chat["messages"] = [*system_of(taken.get("system")), *messages_of(taken.get("messages"))]
     if taken.get("stop_sequences"):

@@ -5,7 +5,7 @@ anything leaves (SPEC 7.9).
 """
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -49,7 +49,10 @@ class Payer:
         self._purse: Purse = store.saved
         self._taken = 0
         self._voucher = (0, "")
-        self._running: dict[bytes, int] = {}
+        self._running: Counter[bytes] = Counter()
+        # What an earlier life left in flight may have been sent.
+        self._doubts = Counter([*self._purse.inflight, *self._purse.lapsed])
+        self._refused: set[bytes] = set()
         self._settled: OrderedDict[bytes, None] = OrderedDict()
         self._asked_at: dict[bytes, int] = {}
         self._change(spending.forget(self._purse, now=clock()))
@@ -99,7 +102,6 @@ class Payer:
                 deadline=sealed.deadline,
                 now=self._clock(),
             )
-            self._running[c] = self._running.get(c, 0) + 1
             if after is self._purse:
                 return None
             self.store.beside(place(c), lambda: encode_asked(asked_of(sealed)))
@@ -147,14 +149,50 @@ class Payer:
             self._change(spending.never_ran(self._purse, c))
             self._forget(c)
 
-    def ended(self, c: bytes) -> None:
-        """An exchange over this request is over, whatever came of it."""
+    def began(self, c: bytes) -> None:
+        """An exchange over this request begins; it is `ended` once."""
         with self._lock:
-            left = self._running.get(c, 0) - 1
-            if left > 0:
-                self._running[c] = left
-            else:
-                self._running.pop(c, None)
+            self._running[c] += 1
+
+    def leaves(self, c: bytes) -> None:
+        """The request is about to be sent: from now on it may run, and be billed."""
+        with self._lock:
+            self._doubts[c] += 1
+
+    def stayed(self, c: bytes) -> None:
+        """Not one byte of that sending has left."""
+        with self._lock:
+            _less(self._doubts, c)
+
+    def turned_away(self, c: bytes) -> None:
+        """The gateway answered that sending by a refusal of before its claim."""
+        with self._lock:
+            _less(self._doubts, c)
+            self._refused.add(c)
+
+    def ended(self, c: bytes) -> None:
+        """An exchange over this request is over; with the last one its headroom may be free.
+
+        What no gateway can have seen is dropped. What was turned away each time that it was sent
+        lapses, since that is the gateway's word alone. All else stays in flight (SPEC 7.9).
+        """
+        with self._lock:
+            _less(self._running, c)
+            if self._running[c]:
+                return
+            if c in self._purse.inflight:
+                self._free(c)
+            elif c not in self._purse.lapsed:
+                self._let_go(c)
+
+    def _free(self, c: bytes) -> None:
+        if self._doubts[c]:
+            return
+        if c in self._refused:
+            self._change(spending.lapse(self._purse, c))
+        else:
+            self._change(spending.never_ran(self._purse, c))
+            self.store.beside(place(c), None)
 
     def refused(self, sealed: Sealed, terms: PaymentTerms) -> Saving:
         """Answer a 402 (SPEC 7.9): wait, then send the same bytes again with `voucher`.
@@ -284,12 +322,25 @@ class Payer:
     def _forget(self, c: bytes) -> None:
         """It is counted, once and for all."""
         self._settled[c] = None
+        self._let_go(c)
         while len(self._settled) > REMEMBERED:
             self._settled.popitem(last=False)
         self.store.beside(place(c), None)
+
+    def _let_go(self, c: bytes) -> None:
+        """How it was sent matters no more."""
+        self._refused.discard(c)
+        del self._doubts[c]
 
     def _way_out(self, why: str) -> str:
         return (
             f"{why}: nothing more is signed for it. "
             f"`bombyx channel close {self.store.name} --alone` takes back what was not signed away"
         )
+
+
+def _less(counted: Counter[bytes], c: bytes) -> None:
+    """One less, and nothing kept of what is none."""
+    counted[c] -= 1
+    if counted[c] <= 0:
+        del counted[c]

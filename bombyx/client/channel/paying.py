@@ -17,6 +17,7 @@ from bombyx.client.effects import (
     Effect,
     Head,
     Headers,
+    NeverSent,
     Reply,
     Send,
     Wait,
@@ -44,6 +45,11 @@ SKEW_S = 600
 MAX_DEADLINE_S = 86_400
 """A gateway that names a longer one would only lock up headroom."""
 _OK = 200
+_TURNED_AWAY = range(400, 500)
+_UNCERTAIN = frozenset({408, 409, 422, 499})
+"""Of these, those that a request may have after its claim, or that want proof (14.3)."""
+_UNAVAILABLE = 503
+"""Its like of 500, 502 and 504 may come from somebody between, who knows nothing of the claim."""
 
 Post = Callable[[Headers], Generator[Effect, Reply, Head]]
 
@@ -84,16 +90,17 @@ def post_paid(
     Raises what `Payer.spend` and `Payer.refused` raise, and `GatewayError` for a 402 without terms.
     """
     c = sealed.request.c
+    payer.began(c)
     yield from _ask(payer, request, payer.overdue(ASKED_AT_ONCE))
     yield from _spend(payer, request, sealed, funder)
-    head = yield from _posted(payer, post)
+    head = yield from _posted(payer, c, post)
     if head.status != PAYMENT_REQUIRED:
         return head
     terms, error = yield from _refusal(payer, c, head)
     if terms is None:
         raise error
     yield from _answer_refusal(payer, request, sealed, terms)
-    head = yield from _posted(payer, post, anyway=True)
+    head = yield from _posted(payer, c, post, anyway=True)
     if head.status != PAYMENT_REQUIRED:
         return head
     terms, error = yield from _refusal(payer, c, head)
@@ -102,12 +109,26 @@ def post_paid(
     raise error
 
 
-def _posted(payer: Payer, post: Post, *, anyway: bool = False) -> Generator[Effect, Reply, Head]:
+def is_turned_away(status: int) -> bool:
+    """Whether an answer says that nothing is claimed: its request lapses at once (SPEC 7.9)."""
+    return (status in _TURNED_AWAY and status not in _UNCERTAIN) or status == _UNAVAILABLE
+
+
+def _posted(
+    payer: Payer, c: bytes, post: Post, *, anyway: bool = False
+) -> Generator[Effect, Reply, Head]:
     amount, voucher = payer.voucher(anyway=anyway)
-    head = yield from post(((HEADER, voucher),) if voucher else ())
+    payer.leaves(c)
+    try:
+        head = yield from post(((HEADER, voucher),) if voucher else ())
+    except NeverSent:
+        payer.stayed(c)
+        raise
     if head.status == _OK:
         # Other answers may come from before the gateway looked at the voucher.
         payer.taken(amount)
+    if head.status == PAYMENT_REQUIRED:
+        payer.turned_away(c)
     return head
 
 

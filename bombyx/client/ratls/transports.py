@@ -13,6 +13,7 @@ from bombyx.attestation.ratls.verify import VerifiedGateway
 from bombyx.client.ratls.context import gateway_context, refusal_of, verified_of
 from bombyx.client.ratls.generations import Generation, Generations
 from bombyx.client.refusals import local_error
+from bombyx.client.routes import split_url
 from bombyx.errors import GatewayRefused
 
 GATEWAY_HEADER: Final = "x-bombyx-gateway"
@@ -32,8 +33,8 @@ class _Shared:
     library: ClassVar[Any]
     stream: ClassVar[Any]
 
-    def _refused(self, refusal: GatewayRefused) -> Any:
-        begin, emit = local_error(refusal)
+    def _refused(self, refusal: GatewayRefused, request: Any) -> Any:
+        begin, emit = local_error(refusal, split_url(str(request.url))[1])
         return self.library.Response(begin.status, headers=list(begin.headers), content=emit.data)
 
     def _labelled(self, response: Any, verified: VerifiedGateway, stream: Any) -> Any:
@@ -76,7 +77,7 @@ class SyncAttested(_Shared):
         try:
             return self._send(request)
         except GatewayRefused as refusal:
-            return self._refused(refusal)
+            return self._refused(refusal, request)
 
     def _send(self, request: Any) -> Any:
         _check_url(request)
@@ -118,7 +119,7 @@ class AsyncAttested(_Shared):
         try:
             return await self._send(request)
         except GatewayRefused as refusal:
-            return self._refused(refusal)
+            return self._refused(refusal, request)
 
     async def _send(self, request: Any) -> Any:
         _check_url(request)

@@ -7,6 +7,8 @@ interface Meaning {
   readonly status: number;
   readonly type: string;
   readonly retry?: boolean;
+  /** When to come back. */
+  readonly retryAfterMs?: number;
 }
 
 const request = (status: number): Meaning => ({
@@ -51,6 +53,7 @@ export const CODES = {
   no_verified_worker: attestation,
   policy_error: attestation,
   worker_refused: attestation,
+  overloaded: { status: 503, type: "overloaded_error", retry: true, retryAfterMs: 1000 },
 } as const satisfies Record<string, Meaning>;
 
 export type Code = keyof typeof CODES;
@@ -84,6 +87,12 @@ export class BombyxError extends Error {
   get shouldRetry(): boolean | undefined {
     const meaning: Meaning = CODES[this.code];
     return meaning.retry;
+  }
+
+  /** What `retry-after-ms` says; undefined where waiting does not help. */
+  get retryAfterMs(): number | undefined {
+    const meaning: Meaning = CODES[this.code];
+    return meaning.retryAfterMs;
   }
 
   /** The error as OpenAI's envelope holds it. */

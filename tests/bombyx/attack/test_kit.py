@@ -15,8 +15,9 @@ KNOWN = {
     "one_users_request_billed_to_another": "billing one user's request to another",
     "prompt_beyond_header": "a prompt token count that bytes do not bound",
     "refusal_forged": "retries sealed anew and billed twice",
-    "ceiling_raised_by_a_lying_402": "a ceiling raised by a lying 402",
-    "settled_claim_billed_again": "what was closed is re-opened for old claims on it",
+    "ceiling_demanded_beyond_the_cap": "a ceiling raised by a lying 402",
+    "voucher_refused_for_a_higher_one": "the same over HTTP",
+    "closed_channel_opened_again": "a closed channel re-opened for old vouchers",
     "page_with_own_origin": "a localhost sidecar spent by any web page",
 }
 

@@ -14,7 +14,15 @@ from bombyx.chat.forms import OpenAIForm, WholeForm, include_usage
 from bombyx.chat.paths import CHAT_PATH, MESSAGES_PATH, RESPONSES_PATH
 from bombyx.chat.sse import DONE, SseDecoder, encode_event
 from bombyx.chat.tokenizing import text_answer, tokens_answer
-from bombyx.errors import EngineFailed, Overloaded, envelope
+from bombyx.errors import (
+    BombyxError,
+    Draining,
+    EngineFailed,
+    EngineTimeout,
+    Overloaded,
+    RequestError,
+    envelope,
+)
 from bombyx.money.cost import Tokens
 
 TOKENS = Tokens(prompt=3, completion=2)
@@ -158,6 +166,22 @@ def test_a_broken_stream_ends_in_an_error_of_its_path(
     assert ("type" in told) == (name is not None)
 
 
-def test_a_request_error_keeps_its_type_in_messages() -> None:
-    (event,) = SseDecoder().feed(break_event(MESSAGES_PATH, {"type": "invalid_request_error"}))
-    assert json.loads(event.data)["error"]["type"] == "invalid_request_error"
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (RequestError("x"), "invalid_request_error"),
+        (Draining("x"), "overloaded_error"),
+        (EngineTimeout("x"), "timeout_error"),
+        (BombyxError("x"), "api_error"),
+    ],
+)
+def test_an_error_in_a_stream_of_messages_has_anthropics_type(
+    error: BombyxError, kind: str
+) -> None:
+    (event,) = SseDecoder().feed(break_event(MESSAGES_PATH, envelope(error)["error"]))
+    told = json.loads(event.data)
+    assert (told["type"], told["error"]["type"], told["error"]["code"]) == (
+        "error",
+        kind,
+        error.code,
+    )

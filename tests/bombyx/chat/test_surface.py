@@ -9,6 +9,7 @@ from bombyx.chat.body import request_head, write_output_limit
 from bombyx.chat.paths import (
     CHAT_PATH,
     COMPLETIONS_PATH,
+    COUNT_TOKENS_PATH,
     DETOKENIZE_PATH,
     EMBEDDINGS_PATH,
     MESSAGES_PATH,
@@ -33,6 +34,7 @@ LEAST: dict[str, dict[str, Any]] = {
     EMBEDDINGS_PATH: {"input": "hi"},
     RESPONSES_PATH: {"input": "hi"},
     MESSAGES_PATH: {"messages": HELLO, "max_tokens": 5},
+    COUNT_TOKENS_PATH: {"messages": HELLO},
     TOKENIZE_PATH: {"prompt": "hi"},
     DETOKENIZE_PATH: {"tokens": [1]},
 }
@@ -61,7 +63,8 @@ def test_the_groups_of_a_path_do_not_overlap(path: str) -> None:
 def test_the_least_request_is_admitted_and_null_counts_as_absent(path: str) -> None:
     admitted = admit(path, least(path, user=None, odd=None))
     assert admitted["model"] == "m"
-    assert ("messages" in admitted) == (engine_path(path) == CHAT_PATH)
+    is_chat = engine_path(path) == CHAT_PATH or path == COUNT_TOKENS_PATH
+    assert ("messages" in admitted) == is_chat
 
 
 @PATHS
@@ -91,6 +94,7 @@ def test_what_a_path_reads_is_needed(path: str) -> None:
         (RESPONSES_PATH, {"max_output_tokens": 9}, 1, 9),
         (MESSAGES_PATH, {}, 1, 5),
         (EMBEDDINGS_PATH, {"stream": True}, 0, 1),
+        (COUNT_TOKENS_PATH, {"stream": True, "max_tokens": 9}, 0, 1),
         (TOKENIZE_PATH, {}, 0, 1),
         (DETOKENIZE_PATH, {}, 0, 1),
     ],

@@ -458,6 +458,10 @@ async def test_what_lies_below_a_sealed_path_is_not_served_and_never_leaves(
 ) -> None:
     with pytest.raises(openai.NotFoundError):
         await sdk.responses.compact(model=MODEL, input="canary")
+    with pytest.raises(openai.NotFoundError) as caught:
+        await sdk.post("/messages/batches", body=ASK, cast_to=object)
+    told = caught.value.response.json()
+    assert (told["type"], told["error"]["type"]) == ("error", "not_found_error")
     assert peer.received == []
 
 

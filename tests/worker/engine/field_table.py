@@ -8,9 +8,11 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from bombyx.chat.anthropic.request import COUNT
 from bombyx.chat.paths import (
     CHAT_PATH,
     COMPLETIONS_PATH,
+    COUNT_TOKENS_PATH,
     DETOKENIZE_PATH,
     EMBEDDINGS_PATH,
     MESSAGES_PATH,
@@ -19,6 +21,7 @@ from bombyx.chat.paths import (
     SILENT_PATHS,
     TOKENIZE_PATH,
     engine_path,
+    is_anthropic,
 )
 from bombyx.chat.surface import ENDPOINTS, admit
 from worker.engine.flavour import Flavour, outgoing
@@ -42,6 +45,7 @@ LEAST: dict[str, Fields] = {
     EMBEDDINGS_PATH: {"input": "silk"},
     RESPONSES_PATH: {"input": "say: one two"},
     MESSAGES_PATH: {"messages": [{"role": "user", "content": "say: one two"}], "max_tokens": 9},
+    COUNT_TOKENS_PATH: {"messages": [{"role": "user", "content": "one two"}]},
     TOKENIZE_PATH: {"prompt": "one two"},
     DETOKENIZE_PATH: {"tokens": [111]},
 }
@@ -117,6 +121,9 @@ SAMPLES: dict[str, dict[str, Fields]] = {
         "output_config": {"output_config": {"effort": "low"}},
     },
 }
+SAMPLES[COUNT_TOKENS_PATH] = {
+    name: SAMPLES[MESSAGES_PATH][name] for name in COUNT.passed if name != "model"
+}
 """A sample for each field that is passed on, but for `model`."""
 
 
@@ -171,7 +178,7 @@ def becomes(path: str, field: str) -> str:
 async def rows(path: str) -> list[str]:
     """The table of one path."""
     names = [name for name in ENDPOINTS[path].allowed.passed if name in SAMPLES[path]]
-    if engine_path(path) != path:
+    if is_anthropic(path) or engine_path(path) != path:
         head = ["| field | becomes |", "|---|---|"]
         return head + [f"| `{name}` | {becomes(path, name)} |" for name in names]
     head = ["| field | scripted | llama.cpp | SGLang, vLLM |", "|---|---|---|---|"]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bombyx.errors import EngineFailed, NotFound, RequestError
+from bombyx.errors import EngineFailed, NotFound, RequestError, UnsupportedValue
 from bombyx.money.cost import Tokens
 from tests.worker.engine.text_contract import asking
 from worker.engine import silent
@@ -98,6 +98,17 @@ async def test_prompts_are_counted_where_there_is_a_tokenizer() -> None:
     assert await silent.count(server.ask, prompts, Flavour.OPENAI, model="own") is None
     server.told = {"error": "x"}
     assert await silent.count(server.ask, prompts, Flavour.LLAMACPP, model="own") is None
+
+
+def test_what_cannot_be_counted_is_refused_in_words() -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}
+    body = {"messages": [{"role": "user", "content": [picture]}]}
+    assert silent.counted(body, 7).payload == {"input_tokens": 7}
+    with pytest.raises(UnsupportedValue) as caught:
+        silent.counted(body, None)
+    assert caught.value.param == "messages"
+    with pytest.raises(NotFound, match="does not serve this endpoint"):
+        silent.counted({"messages": []}, None)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from bombyx.chat.paths import CHAT_PATH, COUNT_TOKENS_PATH
 from bombyx.errors import NotFound, RequestError
 from bombyx.money.cost import Tokens
 from tests.worker.engine.contract import Subject, collect
@@ -93,6 +94,19 @@ class TextContract:
         answer = await whole(engine, asking("/v1/detokenize", body))
         assert answer.payload == {"text": "a cocoon", "prompt": "a cocoon"}
         assert answer.tokens == Tokens()
+
+    async def test_a_conversation_is_counted_as_it_would_be_billed(
+        self, engine: Engine, subject: Subject
+    ) -> None:
+        function = {"name": "get_time", "parameters": {"type": "object", "properties": {}}}
+        said = {"role": "user", "content": subject.short}
+        chat = {"model": subject.model, "messages": [said]}
+        for body in (chat, {**chat, "tools": [{"type": "function", "function": function}]}):
+            answer = await whole(engine, asking(COUNT_TOKENS_PATH, body))
+            expected = await engine.count_prompt(CHAT_PATH, body)
+            assert answer.payload == {"input_tokens": expected}
+            assert answer.tokens == Tokens()
+            assert await engine.count_prompt(COUNT_TOKENS_PATH, body) in (None, 0)
 
     async def test_token_numbers_are_a_prompt_too(self, engine: Engine, subject: Subject) -> None:
         body = {"model": subject.model, "prompt": subject.short, "add_special_tokens": True}

@@ -13,6 +13,7 @@ from bombyx.chat.embeddings import embeddings_answer
 from bombyx.chat.paths import (
     CHAT_PATH,
     COMPLETIONS_PATH,
+    COUNT_TOKENS_PATH,
     DETOKENIZE_PATH,
     EMBEDDINGS_PATH,
     SILENT_PATHS,
@@ -41,7 +42,7 @@ from worker.engine.scripted.texts import (
     vector,
 )
 from worker.engine.scripted.words import TOKENS_PER_IMAGE, prompt_tokens
-from worker.engine.silent import not_served
+from worker.engine.silent import counted, not_served
 
 VERSION = "1"
 _LIE_FACTOR = 1000
@@ -161,6 +162,8 @@ class ScriptedEngine:
 
     def _silent(self, request: EngineRequest, prompts: list[list[str]]) -> Answer:
         body = request.body
+        if request.path == COUNT_TOKENS_PATH:
+            return counted(body, len(prompt_tokens(body)))
         if request.path == TOKENIZE_PATH:
             return Answer(tokens_answer(numbers_of(body["prompt"]), self._settings.context), _FREE)
         if request.path == DETOKENIZE_PATH:

@@ -19,6 +19,8 @@ export const MAX_ERROR_BYTES = 256 * 2 ** 10;
 export const PROBLEM_TYPE = "application/problem+json";
 /** Codes of a 422 after which a request may be sealed anew, if its proof holds. */
 const RENEWABLE: ReadonlySet<string> = new Set(["no_candidate", "wrong_fee"]);
+/** Refusals for want of room alone: they go away by waiting. */
+const FULL: ReadonlySet<string> = new Set(["busy", "draining", "gateway_unpaid", "overloaded"]);
 /** A worker that finds a request too early may yet run it later. */
 const PROVES_NOTHING = "clock_ahead";
 const UNPROCESSABLE = 422;
@@ -57,6 +59,8 @@ const problem = object(
 /** Whether a request may be sealed anew, and on whose word. */
 export interface Proof {
   readonly renewable: boolean;
+  /** Whether workers refused, and each only for want of room. */
+  readonly crowded: boolean;
   readonly note: SignedLost | undefined;
 }
 
@@ -83,7 +87,8 @@ export function proofOf(status: number, body: Bytes, sealed: Sealed): Proof {
   if (renewable && lost === undefined && [...sealed.chosen.keys()].some((id) => !refused.has(id))) {
     throw unproven("the gateway shows no proof that the request is not billed");
   }
-  return { renewable, note: lost };
+  const crowded = refusals.length > 0 && refusals.every((one) => FULL.has(one.refusal.code));
+  return { renewable, crowded, note: lost };
 }
 
 function checkRefusals(refusals: readonly SignedRefusal[], sealed: Sealed): void {

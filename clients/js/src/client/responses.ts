@@ -9,9 +9,13 @@ const JSON_TYPE = { "content-type": "application/json" };
 
 /** An error of our own. `x-should-retry` keeps SDKs from repeating what cannot get better. */
 export function errorResponse(error: BombyxError): Response {
-  const { status, shouldRetry } = error;
+  const { status, shouldRetry, retryAfterMs } = error;
   const headers = new Headers(JSON_TYPE);
   if (shouldRetry !== undefined) headers.set("x-should-retry", String(shouldRetry));
+  if (retryAfterMs !== undefined) {
+    headers.set("retry-after-ms", String(retryAfterMs));
+    headers.set("retry-after", String(Math.ceil(retryAfterMs / 1000)));
+  }
   return new Response(JSON.stringify(error.envelope()), { status, headers });
 }
 

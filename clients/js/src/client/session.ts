@@ -17,7 +17,7 @@ import { type Identity, payerOf } from "./identity.js";
 import { type Call, type Limits, limitsOf } from "./limits.js";
 import { type Answer, GatewayRefusal, type Outside } from "./outside.js";
 import type { Summary } from "./receipts.js";
-import { MAX_ERROR_BYTES, PROBLEM_TYPE, proofOf, provenOutcome } from "./refusals.js";
+import { MAX_ERROR_BYTES, PROBLEM_TYPE, type Proof, proofOf, provenOutcome } from "./refusals.js";
 import { passedOn, relayedError } from "./responses.js";
 import { type CallName, type Kept, nameCall, Retries } from "./retries.js";
 import { type ClearRequest, isClear, readCall } from "./routes.js";
@@ -70,7 +70,7 @@ export class Session {
       let answer = await this.#post(request, kept.sealed);
       if (answer.response.status === 422) {
         const body = await answer.upstream.readAll(MAX_ERROR_BYTES);
-        if (!this.#isWaived(answer.response, body, kept)) {
+        if (this.#waived(answer.response, body, kept) === undefined) {
           throw GatewayRefusal.with(answer.response, body);
         }
         current = await this.#seal(request, call, kept.name, true);
@@ -87,7 +87,9 @@ export class Session {
     const { sealed } = kept;
     if (response.status >= 400) {
       const body = await upstream.readAll(MAX_ERROR_BYTES);
-      this.#isWaived(response, body, kept);
+      if (this.#waived(response, body, kept)?.crowded === true) {
+        throw new BombyxError("overloaded", "every chosen worker is busy: try again");
+      }
       const outcome = response.status === 409 ? provenOutcome(body, sealed) : undefined;
       if (outcome !== undefined) return relayedError(response, alreadyRan(outcome));
       throw GatewayRefusal.with(response, body);
@@ -108,19 +110,20 @@ export class Session {
   }
 
   /**
-   * Whether an error answer ends the request for good: it may be sealed anew (SPEC 14.3) and is not
-   * sent again. Throws `unproven_refusal` where what it shows as proof is none.
+   * What ends the request for good, where an error answer does: it may be sealed anew (SPEC 14.3) and
+   * is not sent again. Throws `unproven_refusal` where what it shows as proof is none.
    */
-  #isWaived(response: Response, body: Bytes, kept: Kept): boolean {
-    if (mediaType(response) !== PROBLEM_TYPE) return false;
+  #waived(response: Response, body: Bytes, kept: Kept): Proof | undefined {
+    if (mediaType(response) !== PROBLEM_TYPE) return undefined;
     const { sealed } = kept;
-    const { renewable, note } = proofOf(response.status, body, sealed);
-    if (!renewable) return false;
+    const proof = proofOf(response.status, body, sealed);
+    const { renewable, note } = proof;
+    if (!renewable) return undefined;
     if (note !== undefined) {
       this.#wishes.listeners.onWaived?.({ id: requestId(sealed), c: note.lost.c, note });
     }
     this.#retries.forget(kept);
-    return true;
+    return proof;
   }
 
   #post(request: ClearRequest, sealed: Sealed): Promise<Answer> {

@@ -200,9 +200,18 @@ test("after a proven refusal the request is sealed anew, once, from a fresh dire
   assert.equal(peer.requests.length, 2);
   assert.notDeepEqual(peer.requests[0]?.c, peer.requests[1]?.c);
   assert.equal(peer.urls.filter((url) => url.includes("workers")).length, 2);
-  const never = connect((request) => refusal(request));
-  assert.deepEqual(await errorOf(await ask(never)), [422, "no_candidate", null]);
-  assert.equal(never.requests.length, 2);
+});
+
+test("who is refused twice is told to wait where only room was wanting", async () => {
+  const codes = ["busy", "stale_candidate"];
+  const full = connect((request) => refusal(request));
+  const answer = await ask(full);
+  const waits = ["retry-after", "retry-after-ms"].map((name) => answer.headers.get(name));
+  assert.deepEqual(waits, ["1", "1000"]);
+  assert.deepEqual(await errorOf(answer), [503, "overloaded", "true"]);
+  assert.equal(full.requests.length, 2);
+  const stale = connect((request, nth) => refusal(request, { code: codes[nth - 1] ?? "" }));
+  assert.deepEqual(await errorOf(await ask(stale)), [422, "no_candidate", null]);
 });
 
 test("a refusal that does not hold is no reason to seal anew", async () => {

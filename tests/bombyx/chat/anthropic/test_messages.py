@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from bombyx.chat.anthropic.answer import MessagesForm
-from bombyx.chat.anthropic.errors import anthropic_error
 from bombyx.chat.assemble import Assembler
 from bombyx.chat.forms import Shown
 from bombyx.chat.paths import MESSAGES_PATH
+from bombyx.chat.refusing import refusal_document
 from bombyx.chat.sse import SseDecoder
 from bombyx.chat.surface import admit
 from bombyx.errors import EngineFailed, Overloaded, RequestError, UnsupportedValue
@@ -303,7 +303,7 @@ def test_a_stream_without_a_chunk_is_whole_all_the_same() -> None:
 )
 def test_an_error_is_anthropics(error: Any, kind: str) -> None:
     told = json.loads(form().error(error))
-    assert told == anthropic_error(error)
+    assert told == refusal_document(MESSAGES_PATH, error, request_id=told["request_id"])
     assert (told["type"], told["error"]["type"], told["error"]["code"]) == (
         "error",
         kind,

@@ -194,7 +194,7 @@ async def test_a_request_that_provably_never_ran_costs_nothing(
 async def test_a_lost_answer_stays_in_flight_until_its_deadline_and_then_lapses(
     sdk: AsyncOpenAI, till: Till, payer: Payer, peer: Peer, clock: Clock
 ) -> None:
-    peer.instead = lambda _peer, one: plain_error(503, "busy") if one.method == "POST" else None
+    peer.instead = lambda _, one: plain_error(502, "link_lost") if one.method == "POST" else None
     with pytest.raises(openai.APIStatusError):
         await sdk.chat.completions.create(**SHORT)
     peer.instead = till
