@@ -6,11 +6,12 @@ response at once, wherever it stands.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncGenerator, Generator
 from concurrent.futures import wait
 from typing import NoReturn, Protocol
 
-from bombyx.client.effects import Begin, Emit, Head, NeverSent, Reply, Send, Steps, Wait
+from bombyx.client.effects import Begin, Emit, Head, NeverSent, Pause, Reply, Send, Steps, Wait
 
 
 class Upstream(Protocol):
@@ -67,6 +68,8 @@ def drive(steps: Steps, upstream: Upstream) -> Generator[Begin | bytes, None, No
                     yield data
                 case Wait(event):
                     wait((event,))
+                case Pause(seconds):
+                    time.sleep(seconds)
                 case _:
                     reply = upstream.read()
     finally:
@@ -97,6 +100,8 @@ async def drive_async(steps: Steps, upstream: AsyncUpstream) -> AsyncGenerator[B
                 case Wait(event):
                     # Shielded: who gives up waiting must not cancel what others wait for.
                     await asyncio.shield(asyncio.wrap_future(event))
+                case Pause(seconds):
+                    await asyncio.sleep(seconds)
                 case _:
                     reply = await upstream.read()
     finally:

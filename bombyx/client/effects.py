@@ -74,6 +74,13 @@ class Wait:
     event: "Future[None]"
 
 
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Answer with None after so many seconds."""
+
+    seconds: float
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Begin:
     """Start the answer to the SDK."""
@@ -106,7 +113,7 @@ class Head:
         return self.header("content-type").partition(";")[0].strip().lower()
 
 
-Effect = Send | Read | Wait | Begin | Emit
+Effect = Send | Read | Wait | Pause | Begin | Emit
 Reply = Head | bytes | None
 Steps = Generator[Effect, Reply, None]
 """An exchange: one `Begin`, then `Emit`s; any number of `Send`, `Read` and `Wait` between."""

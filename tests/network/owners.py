@@ -43,7 +43,7 @@ async def owned(
         clock=lambda: clock() // 1000,
     )
     journal = await Journal.open(folder / "worker-journal.db")
-    given = {"gateway": (net.url,), "wallet": "EQowner", "grace_seconds": 1, **settings}
+    given = {"gateway": (net.url,), "wallet": "local:owner", "grace_seconds": 1, **settings}
     chosen = WorkerSettings(**given)
     parts = Parts(engine, engine.models(), quoter, journal, clock)
     worker = await Worker.create(chosen, parts)

@@ -143,6 +143,17 @@ async def test_a_channel_pays_from_its_opening_to_its_end(paying: Paying) -> Non
     assert await paying.net.balance() < before
 
 
+@pytest.mark.spec("7.9-i")
+async def test_short_requests_follow_each_other_without_a_pause(paying: Paying) -> None:
+    """The gateway settles up to a second later than the client has its receipt."""
+    sdk = paying.sdk().with_options(max_retries=0)
+    for _ in range(20):
+        await sdk.chat.completions.create(**ASK)
+    await paying.net.settled()
+    assert paying.one.purse.proven == await charged(paying) > 0
+    assert paying.one.purse.at_risk <= CAPS.max_inflight
+
+
 async def test_the_sidecar_and_an_app_do_not_share_a_channel_across_processes(
     paying: Paying,
 ) -> None:
@@ -263,6 +274,23 @@ async def test_five_times_the_cap_asked_of_a_gateway_that_is_down_blocks_nothing
     await paying.net.settled()
     assert one.purse.proven == await charged(paying)
     assert one.purse.spent_today == one.purse.proven
+
+
+@pytest.mark.spec("7.9-j")
+async def test_a_cap_for_one_request_pays_for_one_after_another_without_a_rest(
+    paying: Paying,
+) -> None:
+    """Each comes while the gateway still reserves for the one before it."""
+    one, sdk = paying.one, paying.sdk()
+    await sdk.chat.completions.create(**ASK)
+    one.caps = dataclasses.replace(CAPS, max_inflight=one.purse.signed_max // AHEAD)
+    signed = one.purse.signed_max - one.purse.proven
+    for _ in range(6):
+        await sdk.chat.completions.create(**ASK)
+    await paying.net.settled()
+    assert one.purse.proven == await charged(paying)
+    assert (one.purse.inflight, one.purse.lapsed) == ({}, {})
+    assert one.purse.at_risk <= signed
 
 
 APP = """

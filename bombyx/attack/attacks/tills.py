@@ -15,6 +15,7 @@ from bombyx.attack.means.parties import COST, OTHER_NETWORK, Parties, signer
 from bombyx.attack.means.till import CAP, CAPS, Answer, Rule, Till, refusal, till
 from bombyx.attack.record import Role, Seen, attack, judged
 from bombyx.attack.target import Need, Target
+from bombyx.client.channel.paying import PAUSES_S
 from bombyx.client.receipts import Sealed
 from bombyx.client.refusals import MAX_ERROR_BYTES
 from bombyx.money.channel.terms import Offer, network_text
@@ -146,7 +147,8 @@ async def ceiling_demanded_beyond_the_cap(target: Target) -> Seen:  # noqa: ARG0
         told = _told(reserved=HUGE, need=str(need), deposited=str(2 * need))
         return told(parties, offer)
 
-    return _drained(_lying(lie), repetitions=2)
+    # Patience with a gateway that settles late costs nothing: it signs no more.
+    return _drained(_lying(lie), repetitions=1 + len(PAUSES_S))
 
 
 @attack(Role.GATEWAY, Defence.OWN_BOOKS, "one repetition for each request", Need.LIBRARY)

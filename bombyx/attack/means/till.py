@@ -23,7 +23,7 @@ from bombyx.client.channel.payer import HEADER, Payer
 from bombyx.client.channel.paying import post_paid
 from bombyx.client.channel.records import record_of
 from bombyx.client.channel.store import ChannelStore, create_channel
-from bombyx.client.effects import ClearRequest, Effect, Head, Reply, Send, Wait, send
+from bombyx.client.effects import ClearRequest, Effect, Head, Pause, Reply, Send, Wait, send
 from bombyx.client.receipts import Sealed
 from bombyx.client.refusals import GatewayError
 from bombyx.envelope.header import Candidate, Header, hash_header
@@ -129,6 +129,8 @@ class Till:
         match effect:
             case Wait(event):
                 event.result(DISK_SECONDS)
+                return None
+            case Pause():
                 return None
             case Send():
                 status, body = self._answered(effect, sealed)

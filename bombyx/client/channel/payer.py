@@ -5,7 +5,7 @@ anything leaves (SPEC 7.9).
 """
 
 import threading
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -36,6 +36,8 @@ REMEMBERED = 4096
 ASK_AGAIN_S = 10
 """So long after it found no receipt, the gateway is not asked again before it is due."""
 HEADER = "x-bombyx-voucher"
+SETTLES_WITHIN_S = 2
+"""A worker proves what it signed within a second, and the gateway settles at once after that."""
 
 
 class Payer:
@@ -55,6 +57,9 @@ class Payer:
         self._refused: set[bytes] = set()
         self._settled: OrderedDict[bytes, None] = OrderedDict()
         self._asked_at: dict[bytes, int] = {}
+        self._freed: deque[tuple[int, int]] = deque()
+        """Until when, and how much, a gateway may not know to be free; `_lag` in all."""
+        self._lag = 0
         self._change(spending.forget(self._purse, now=clock()))
 
     def __repr__(self) -> str:
@@ -101,6 +106,7 @@ class Payer:
                 cost=int(header.max_cost_nano),
                 deadline=sealed.deadline,
                 now=self._clock(),
+                lag=self._lagging(),
             )
             if after is self._purse:
                 return None
@@ -132,6 +138,7 @@ class Payer:
     def prove(self, statement: Statement) -> None:
         """A verified receipt; one that was counted, or is not of this channel, changes nothing."""
         with self._lock, suppress(ProofRefused):
+            flight = self._purse.inflight.get(bytes.fromhex(statement.c))
             self._change(
                 spending.prove(
                     self._purse,
@@ -142,6 +149,17 @@ class Payer:
                 )
             )
             self._forget(bytes.fromhex(statement.c))
+            if flight is not None:
+                freed = flight.cost - int(statement.charge_nano)
+                self._freed.append((self._clock() + SETTLES_WITHIN_S, freed))
+                self._lag += freed
+
+    def _lagging(self) -> int:
+        """What the gateway may still hold of requests that we have receipts for (SPEC 7.9)."""
+        now = self._clock()
+        while self._freed and self._freed[0][0] < now:
+            self._lag -= self._freed.popleft()[1]
+        return self._lag
 
     def never_ran(self, c: bytes) -> None:
         """It is proven that nothing is billed for it (SPEC 14.3)."""
@@ -227,8 +245,16 @@ class Payer:
             self.give_up(sealed.request.c)
             raise
 
+    def is_settling(self, sealed: Sealed, terms: PaymentTerms) -> bool:
+        """Whether the gateway only reserves yet for what we hold receipts of (SPEC 7.9)."""
+        cost = int(sealed.request.header.header.max_cost_nano)
+        with self._lock, suppress(GatewayLied, TermsRefused):
+            said = check_refusal(terms, self.store.channel, cost=cost)
+            return spending.is_settling(self._purse, said)
+        return False
+
     def refused_again(self, sealed: Sealed, terms: PaymentTerms) -> None:
-        """A second 402 for one request ends it; raises what `refused` does, and signs nothing."""
+        """Another 402 ends the request; raises what `refused` does, and signs nothing."""
         try:
             self.refused(sealed, terms)
         except PaymentRefused:

@@ -114,14 +114,15 @@ def voucher(saved: Saved, channel: Channel, signer: VoucherSigner) -> Voucher:
 
 
 def spend(
-    purse: Purse, caps: Caps, *, c: bytes, cost: int, deadline: int, now: int
+    purse: Purse, caps: Caps, *, c: bytes, cost: int, deadline: int, now: int, lag: int = 0
 ) -> tuple[Purse, bool]:
     """Put a request in flight: the next purse, and whether a voucher must go along (SPEC 7.9).
 
     The same c again changes nothing: a retry sends the same bytes; one that lapsed counts anew.
-    `deadline` is when the gateway
-    must have settled, by the latest. Raises `ChannelHalted`, `ChannelClosing`, `InflightCap`,
-    `DailyCap`, `DepositTooLow`, `CommitmentConflict`, `ChannelBooks`.
+    `deadline` is when the gateway must have settled, by the latest. `lag` is what it may still hold
+    of requests that were proven just now: it is signed for within the cap. Raises `ChannelHalted`,
+    `ChannelClosing`, `InflightCap`, `DailyCap`, `DepositTooLow`, `CommitmentConflict`,
+    `ChannelBooks`.
     """
     _check_running(purse)
     if purse.closing:
@@ -140,7 +141,7 @@ def spend(
     today += 0 if known is not None and known.day == day else cost
     if today > caps.max_daily:
         raise DailyCap("the request would pass what may be spent in a day")
-    signed = _signed_for(purse, caps, purse.proven + purse.reserved + cost, cost)
+    signed = _signed_for(purse, caps, purse.proven + purse.reserved + cost, cost, lag=lag)
     after = replace(
         purse,
         signed_max=signed,
@@ -157,13 +158,18 @@ def _check_running(purse: Purse) -> None:
         raise ChannelHalted(f"this channel's gateway lied ({purse.alarm}): close it")
 
 
-def _signed_for(purse: Purse, caps: Caps, total: int, cost: int) -> int:
-    """The ceiling that covers `total`, with room for requests like it, and never beyond the cap."""
+def _signed_for(purse: Purse, caps: Caps, total: int, cost: int, *, lag: int = 0) -> int:
+    """The ceiling that covers `total`, with room for requests like it, and never beyond the cap.
+
+    A gateway settles a moment after the client has seen the receipt: until then it holds `lag` more
+    than our books say. That is no reason to refuse, only one to sign ahead.
+    """
     most = purse.proven + caps.max_inflight
     if total > most:
         raise InflightCap("the request would put more at risk than is allowed")
     if total > purse.deposited:
         raise DepositTooLow("the channel's deposit does not cover the request: top it up")
+    total += lag
     if total <= purse.signed_max:
         return purse.signed_max
     return min(total + (AHEAD - 1) * cost, most, purse.deposited)
@@ -261,6 +267,14 @@ def refused(purse: Purse, caps: Caps, said: Claimed, *, c: bytes) -> Purse:
     signed = _signed_for(known, caps, own, flight.cost)
     inflight = {**purse.inflight, c: replace(flight, corrected=True)}
     return replace(purse, signed_max=signed, inflight=inflight)
+
+
+def is_settling(purse: Purse, said: Claimed) -> bool:
+    """Whether a 402 counts more than our books do: it still reserves for what we have receipts of.
+
+    It settles in a moment, and the same bytes then fit: to wait signs nothing.
+    """
+    return said.need > purse.proven + purse.reserved
 
 
 def _suspect(purse: Purse, excess: int) -> None:

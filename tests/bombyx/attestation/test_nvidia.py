@@ -46,6 +46,16 @@ def test_honest_devices_pass_together() -> None:
     assert code(examine(Gpu(architecture="blackwell", chip="GB100 A01 GSP BROM"))) == ""
 
 
+def made_up(name: str) -> DeviceEvidence:
+    """A device below a real one, which vouches for it: as whoever tore out its key could."""
+    own, leaf, real = key(f"own {name}"), key(f"leaf {name}"), key("own one")
+    below = [
+        certificate("LF", GPU.chip, leaf, own, ca=False, fwid=GPU.certified_fwid),
+        certificate(GPU.chip, GPU.chip, own, real),
+    ]
+    return Gpu(name=name).evidence(chain=[*below, *GPU.chain()[1:]])
+
+
 SIZE = len(GPU.message())
 CHAIN = GPU.chain()
 NO_CA = Gpu(own_may_issue=False)
@@ -57,6 +67,7 @@ FAULTS: list[tuple[str, tuple[Gpu | DeviceEvidence, ...], str]] = [
      (GPU, GPU.evidence(chain=[certificate("LF", GPU.chip, key("leaf one"), key("own one"),
                                            ca=False, fwid=b"x" + GPU.fwid), *CHAIN[1:]])),
      "duplicate_gpu"),
+    ("two devices that a third one made up", (made_up("x"), made_up("y")), "duplicate_gpu"),
     ("an empty report", (GPU.evidence(b""),), "evidence_malformed"),
     ("a long report", (GPU.evidence(bytes(MAX_REPORT_BYTES + 1)),), "evidence_too_large"),
     ("another version", (broken(0, 0x12),), "evidence_malformed"),

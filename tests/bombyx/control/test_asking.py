@@ -12,6 +12,7 @@ import pytest
 from bombyx.control import wire
 from bombyx.control.asking import give
 from bombyx.control.document import WorkerDocument, read_document
+from bombyx.control.starting import starting
 from bombyx.control.wire import SOCKET, Order, address, decode_order
 from bombyx.errors import SetupError
 
@@ -65,7 +66,7 @@ def test_without_such_a_folder_in_proc_the_address_is_what_it_is(
     [
         (b'{"error":"there is no such model"}\n', "there is no such model"),
         (b"nonsense\n", "cannot be asked"),
-        (b"", "cannot be asked"),
+        (b"", r"cannot be asked \(it hung up\)"),
     ],
 )
 def test_what_a_worker_refuses_or_garbles_is_an_error(
@@ -112,3 +113,33 @@ def test_a_document_of_another_version_is_read_as_far_as_it_goes() -> None:
     assert isinstance(document, WorkerDocument)
     with pytest.raises(SetupError, match="another version"):
         read_document({"worker": 1})
+
+
+def test_a_worker_that_starts_is_no_worker_that_is_gone(tmp_path: Path) -> None:
+    with starting(tmp_path):
+        with pytest.raises(SetupError, match="it starts: "):
+            give(tmp_path, STATUS)
+        with socket.socket(socket.AF_UNIX) as left:
+            left.bind(str(tmp_path / SOCKET))  # of the process before, which was killed
+        with pytest.raises(SetupError, match="it starts: "):
+            give(tmp_path, STATUS)
+    with pytest.raises(SetupError, match="is gone: start it again"):
+        give(tmp_path, STATUS)
+
+
+def test_a_folder_of_several_workers_names_one(tmp_path: Path) -> None:
+    (tmp_path / "gpu-0-1").mkdir()
+    (tmp_path / "gpu-0-1" / SOCKET).write_text("")
+    with pytest.raises(SetupError, match=r"is of several workers: name one, such as --state .*0-1"):
+        give(tmp_path, STATUS)
+
+
+def test_a_folder_that_is_somebody_elses_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(_: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", closed)
+    with pytest.raises(SetupError, match="cannot be asked: Permission denied"):
+        give(tmp_path, STATUS)

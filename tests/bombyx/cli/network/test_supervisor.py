@@ -47,6 +47,21 @@ def test_ready_lines_come_in_the_order_asked_for(supervisor: Supervisor, tmp_pat
     assert {post.state for post in supervisor.posts} == {"running"}
 
 
+def test_a_start_that_takes_long_tells_how_far_it_is(
+    supervisor: Supervisor, said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "QUIET_SECONDS", 0.05)
+    code = (
+        "import sys, time\n"
+        "def log(line): print(line, file=sys.stderr, flush=True); time.sleep(.15)\n"
+        "log('hashing the model'); log('starting sglang'); log('{\"event\": \"engine\"}')\n"
+        "log('')\n"
+    )
+    supervisor.start([recipe(tmp_path, "worker-1", code + READY + STAY)])
+    told = ["worker-1: hashing the model", "worker-1: starting sglang"]
+    assert said in (told, told[1:])  # each once, and never what is for programs
+
+
 def test_all_processes_share_a_group_that_is_not_ours(
     supervisor: Supervisor, tmp_path: Path
 ) -> None:

@@ -20,6 +20,7 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from bombyx.client import transport_httpx
+from bombyx.client.channel import paying
 from bombyx.client.channel.payer import Payer
 from bombyx.client.channel.wallet import Wallet
 from bombyx.client.effects import ClearRequest, Effect, NeverSent, Reply, Send, Steps, Wait
@@ -254,8 +255,9 @@ async def test_other_errors_leave_it_in_flight(
 
 
 async def test_a_gateway_that_runs_what_it_says_it_refused_gets_no_higher_voucher(
-    sdk: AsyncOpenAI, till: Till, payer: Payer, peer: Peer
+    sdk: AsyncOpenAI, till: Till, payer: Payer, peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(paying, "PAUSES_S", (0.0, 0.0))
     await sdk.chat.completions.create(**SHORT)
     most = 6 * cost_of(peer.posts[0])
     payer.caps = Caps(max_inflight=most, max_daily=10**9, max_deposit=10**9)

@@ -100,6 +100,21 @@ def test_no_more_is_at_risk_than_the_owner_allows() -> None:
     assert ask(purse, C2, cost=100).signed_max == 1_000
 
 
+@pytest.mark.spec("7.9-i")
+def test_what_the_gateway_may_not_have_settled_yet_is_signed_for_and_never_beyond_the_cap() -> None:
+    def lagging(purse: Purse, lag: int) -> int:
+        after, is_new = spend(purse, CAPS, c=C2, cost=100, deadline=NOW + 1_500, now=NOW, lag=lag)
+        assert is_new == (after.signed_max > purse.signed_max)
+        return after.signed_max
+
+    signed = proven(ask(FRESH), C1, 10)
+    assert signed.signed_max == 400
+    assert lagging(signed, 290) == 400
+    assert lagging(signed, 291) == 10 + 400 + 291
+    assert lagging(signed, 10**6) == 10 + CAPS.max_inflight
+    assert lagging(replace(signed, deposited=500), 10**6) == 500
+
+
 def test_no_more_is_signed_than_is_deposited() -> None:
     poor = Purse(deposited=250)
     assert ask(poor).signed_max == 250
