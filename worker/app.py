@@ -44,7 +44,7 @@ from worker.load import load_of
 from worker.notices import Notices
 from worker.offers import REFRESH_SECONDS
 from worker.oversight import oversee, watch_clock
-from worker.paying import make_till, reserver
+from worker.paying import Reserver, make_till
 from worker.seen import Seen
 from worker.settings import WorkerSettings
 
@@ -94,6 +94,7 @@ class Worker:
             limit=self.till.limit,
             places=settings.slots + settings.max_waiting,
         )
+        self._reserve = Reserver(self._credit, parts.journal, self.notices)
         self.is_paused = False
         self._resumed = asyncio.Event()
         self._resumed.set()
@@ -194,13 +195,20 @@ class Worker:
         if not self.is_paused and not await self._dialer.linked(new, LINKED_SECONDS):
             self.models = before
             self.generations.take_back(old)
-            self._background.spawn(self._dialer.retire(new, 0))
+            why = self._dialer.troubles(new)
+            self._background.spawn(self._give_up(new))
             raise SetupError(
-                "no gateway takes the worker with these models, so it serves on as it was; "
-                "the log says why"
+                "no gateway takes the worker with these models, so it serves on as it was: "
+                + ("; ".join(why) or f"none had listed it after {LINKED_SECONDS:.0f} s")
             )
         self._changed.set()
         return self._background.spawn(self._dialer.retire(old, MAX_SECONDS))
+
+    async def _give_up(self, new: Generation) -> None:
+        """What its links were told is of no interest to an owner whose worker serves on."""
+        await self._dialer.retire(new, 0)
+        for tether in self.tethers:
+            tether.reassure()
 
     async def pause(self) -> None:
         """Hang up on every gateway; requests that run end in peace. Undone by `resume`."""
@@ -242,7 +250,7 @@ class Worker:
             self.generations,
             seen=Seen(),
             engine=parts.engine,
-            reserve=reserver(self._credit, parts.journal, self.notices),
+            reserve=self._reserve,
             clock=parts.clock,
         )
         service = Service(
@@ -322,6 +330,7 @@ class Worker:
             self._changed.clear()
             oversee(self._parts.engine, self._parts.journal, self.notices)
             await self.till.look()
+            self._reserve.look_again()
             self._statuses = await self._load()
             for status in self._statuses:
                 self._dialer.tell_all(LinkType.STATUS, status)

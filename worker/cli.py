@@ -11,6 +11,7 @@ from worker.control.command import pause, resume, status
 from worker.settings import WorkerSettings
 
 _ENGINES = "auto, sglang, vllm, llamacpp, scripted or openai."
+_MODEL = "GGUF file or folder of a model, or a name of the store."
 _Nano = Annotated[int | None, typer.Option(help="Nano-GRAM per million tokens.")]
 
 
@@ -27,7 +28,7 @@ def serve_worker(  # noqa: PLR0913 - one parameter per flag
     engine: Annotated[str | None, typer.Option(help=_ENGINES)] = None,
     engine_url: Annotated[str | None, typer.Option(help="Server of engine openai.")] = None,
     model: Annotated[str | None, typer.Option(help="Name of the model to serve.")] = None,
-    model_path: Annotated[Path | None, typer.Option(help="GGUF file or folder of a model.")] = None,
+    model_path: Annotated[Path | None, typer.Option(help=_MODEL)] = None,
     also: Annotated[
         list[str] | None, typer.Option(help="One more model, NAME=PATH; repeatable.")
     ] = None,
@@ -37,6 +38,13 @@ def serve_worker(  # noqa: PLR0913 - one parameter per flag
     wallet: Annotated[str | None, typer.Option(help="Address that earnings go to.")] = None,
     payout_key: Annotated[
         str | None, typer.Option(help="The owner's key, of `bombyx owner init`.")
+    ] = None,
+    price: Annotated[
+        int | None,
+        typer.Option(
+            help="Nano-GRAM per million tokens of answers; those of prompts cost a third of it, "
+            "cached ones a twelfth, unless named."
+        ),
     ] = None,
     price_prompt: _Nano = None,
     price_cached: _Nano = None,
@@ -80,6 +88,7 @@ def serve_worker(  # noqa: PLR0913 - one parameter per flag
     from worker.gpu.supervise import Crew, serve_groups  # noqa: PLC0415
     from worker.last_words import last_words  # noqa: PLC0415
     from worker.lifeline import tie_to_parent  # noqa: PLC0415
+    from worker.models.store import at_hand  # noqa: PLC0415
     from worker.process import prepare, serve  # noqa: PLC0415
 
     if die_with_parent:
@@ -94,6 +103,7 @@ def serve_worker(  # noqa: PLR0913 - one parameter per flag
         "engine_python": engine_python,
         "wallet": wallet,
         "payout_key": payout_key,
+        "price": price,
         "price_prompt": price_prompt,
         "price_cached": price_cached,
         "price_completion": price_completion,
@@ -108,7 +118,7 @@ def serve_worker(  # noqa: PLR0913 - one parameter per flag
         "grace_seconds": grace_seconds,
         "gpus": gpus,
     }
-    settings, _ = load_settings(WorkerSettings, "worker", flags, config=config)
+    settings = at_hand(load_settings(WorkerSettings, "worker", flags, config=config)[0])
     output = Output(as_json=as_json)
     if describe:
         from worker.describe import describe as tell  # noqa: PLC0415

@@ -15,8 +15,7 @@ from worker.gpu.evidence import machine_gpus
 from worker.logs import configure_logs
 from worker.models.identity import identified
 from worker.settings import WorkerSettings
-
-_STATE_MODE = 0o700
+from worker.state import make_state
 
 
 async def describe(settings: WorkerSettings, folder: Path, output: Output) -> None:
@@ -45,8 +44,9 @@ async def describe(settings: WorkerSettings, folder: Path, output: Output) -> No
 
 
 def _machine(settings: WorkerSettings, folder: Path) -> Machine:
-    folder.mkdir(parents=True, exist_ok=True, mode=_STATE_MODE)
-    return choose_machine(settings, folder, clock=_now, gpus=machine_gpus(settings.gpus))
+    return choose_machine(
+        settings, make_state(folder), clock=_now, gpus=machine_gpus(settings.gpus)
+    )
 
 
 def _shown(value: Any) -> str:

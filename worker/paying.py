@@ -6,7 +6,6 @@ from bombyx.errors import Draining, Unpaid
 from bombyx.money.channel.addresses import account_of
 from bombyx.money.channel.payout_documents import nobodys_key
 from bombyx.units import Nano
-from worker.admission import Reserve
 from worker.ledger.credit import RETRY_AFTER_MS, Credit
 from worker.ledger.journal import Journal
 from worker.ledger.payout_books import Payee
@@ -38,20 +37,38 @@ def make_till(
     return Till(journal, rules, folder=folder, tell=notices.tell, clear=notices.clear)
 
 
-def reserver(credit: Credit, journal: Journal, notices: Notices) -> Reserve:
-    """Step 8 of admission; the owner is told of a gateway that does not pay."""
+class Reserver:
+    """Step 8 of admission; the owner is told of a gateway that does not pay, and when it does."""
 
-    def reserve(gateway: str, worst: Nano) -> None:
-        if journal.trouble is not None:
+    def __init__(self, credit: Credit, journal: Journal, notices: Notices) -> None:
+        self._credit = credit
+        self._journal = journal
+        self._notices = notices
+        self._refused: dict[str, Nano] = {}
+        """By gateway, the worst case of what was refused last for its debts."""
+
+    def __call__(self, gateway: str, worst: Nano) -> None:
+        """Raises `Draining`, `WorkerBusy` or `Unpaid`."""
+        if self._journal.trouble is not None:
             raise Draining(
                 "the worker cannot keep what it would sign", retry_after_ms=RETRY_AFTER_MS
             )
-        name = f"debts of {gateway[:16]}"
         try:
-            credit.reserve(gateway, worst)
+            self._credit.reserve(gateway, worst)
         except Unpaid:
-            notices.tell(name, f"gateway {gateway[:16]} owes too much: its requests are refused")
+            self._refused[gateway] = worst
+            self._notices.tell(
+                _debts(gateway), f"gateway {gateway[:16]} owes too much: its requests are refused"
+            )
             raise
-        notices.clear(name)
 
-    return reserve
+    def look_again(self) -> None:
+        """Take back what was told of gateways that would not be refused any more."""
+        for gateway, worst in list(self._refused.items()):
+            if self._credit.trusts(gateway, worst):
+                del self._refused[gateway]
+                self._notices.clear(_debts(gateway))
+
+
+def _debts(gateway: str) -> str:
+    return f"debts of {gateway[:16]}"

@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from bombyx.cli.output import Output
+from bombyx.control.starting import starting
 from bombyx.errors import SetupError
 from worker.app import Parts, Worker
 from worker.attest.choose import choose_machine
@@ -31,9 +32,9 @@ from worker.residents import Residents
 from worker.sealing.choose import choose_sealing
 from worker.sealing.port import Sealing
 from worker.settings import WorkerSettings
+from worker.state import make_state
 
 JOURNAL_FILE = "worker-journal.db"
-_STATE_MODE = 0o700
 _OWNER_ONLY = 0o077
 """The journal is nobody else's to read."""
 
@@ -58,7 +59,7 @@ def prepare(settings: WorkerSettings, folder: Path, output: Output) -> Prepared:
     for url in settings.gateway:
         link_url(url)
     os.umask(_OWNER_ONLY)
-    folder.mkdir(parents=True, exist_ok=True, mode=_STATE_MODE)
+    make_state(folder)
     gpus = machine_gpus(settings.gpus)
     machine = choose_machine(settings, folder, clock=_now, gpus=gpus)
     refuse_open_gpus(machine.quoter.platform, gpus)
@@ -76,27 +77,34 @@ async def serve(settings: WorkerSettings, prepared: Prepared, output: Output) ->
     residents = Residents(settings, prepared.folder, say=output.say)
     journal = await open_journal(prepared)
     try:
-        settings = await paid_to(settings, journal)
-        if not await _unless(stopping, residents.begin(prepared.engine)):
-            _log.info("stopping", reason="told to, before the engine was ready")
-            return
-        parts = Parts(
-            residents.engine, residents.models, prepared.quoter, journal, now_ms, prepared.folder
-        )
-        worker = await Worker.create(settings, parts)
-        worker.start()
-        try:
-            orders = Orders(worker, residents, journal, settings=settings)
-            async with (
-                gpu_status(prepared.folder, settings.gpus),
-                control_socket(prepared.folder, orders.obey),
-            ):
-                forget_last_words(prepared.folder)
-                await _until_stopped(worker, stopping, output)
-        finally:
-            _log.info("stopping")
-            interrupt()  # a model may be on its way in
-            await worker.close()
+        with starting(prepared.folder) as ready:
+            settings = await paid_to(settings, journal)
+            if not await _unless(stopping, residents.begin(prepared.engine)):
+                _log.info("stopping", reason="told to, before the engine was ready")
+                return
+            parts = Parts(
+                residents.engine,
+                residents.models,
+                prepared.quoter,
+                journal,
+                now_ms,
+                prepared.folder,
+            )
+            worker = await Worker.create(settings, parts)
+            worker.start()
+            try:
+                orders = Orders(worker, residents, journal, settings=settings)
+                async with (
+                    gpu_status(prepared.folder, settings.gpus),
+                    control_socket(prepared.folder, orders.obey),
+                ):
+                    ready()
+                    forget_last_words(prepared.folder)
+                    await _until_stopped(worker, stopping, output)
+            finally:
+                _log.info("stopping")
+                interrupt()  # a model may be on its way in
+                await worker.close()
     finally:
         await residents.close()
         await journal.close()

@@ -3,16 +3,29 @@
 What can change a worker's promises (models, prices, payout) is part of what it signs.
 """
 
+import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
+from bombyx.money.channel.addresses import account_of
 from bombyx.settings import RoleSettings
 from bombyx.units import MAX_NANO
 
 _Price = Annotated[int, Field(ge=0, le=MAX_NANO)]
 _Count = Annotated[int, Field(ge=1, le=100_000)]
+
+_MEANT_AS_ADDRESS: Final = re.compile(r"[EUk0][Qf].*|.{48}|-?[0-9]+:.*")
+"""TON's spellings; other names are of local networks, where nobody is paid on a chain."""
+_SHARES: Final = {
+    "price_prompt": 3,
+    "price_cached": 12,
+    "price_completion": 1,
+    "price_reasoning": 1,
+}
+"""What each price is of `price`, as a divisor; the defaults have the same proportions."""
 
 
 class WorkerSettings(RoleSettings):
@@ -62,6 +75,9 @@ class WorkerSettings(RoleSettings):
     """Requests that may wait for a slot; more are refused as `busy`."""
     wallet: Annotated[str, Field(pattern=r"^[A-Za-z0-9:_-]{1,80}$")] = "unset"
     """Address that earnings go to; part of the keyset."""
+    price: _Price | None = None
+    """One number for all four: what an answer's tokens cost; a prompt's a third of it, cached ones
+    a twelfth. A price of the four that is set goes before it."""
     price_prompt: _Price = 20_000_000
     price_cached: _Price = 5_000_000
     price_completion: _Price = 60_000_000
@@ -88,3 +104,26 @@ class WorkerSettings(RoleSettings):
     """The simulated network's root, shared by its workers; in the state folder when unset."""
     grace_seconds: Annotated[int, Field(ge=0, le=3600)] = 30
     """How long running requests may go on after SIGTERM."""
+
+    @field_validator("wallet")
+    @classmethod
+    def _is_address(cls, given: str) -> str:
+        """An address with a wrong letter has a wrong checksum: nobody could be paid there."""
+        if _MEANT_AS_ADDRESS.fullmatch(given) and account_of(given) is None:
+            raise PydanticCustomError(
+                "address", "is no address of TON's basechain, or a letter of it is wrong"
+            )
+        return given
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spread_price(cls, given: Any) -> Any:
+        """`price` in place of those of the four that nobody set."""
+        told = given.get("price") if isinstance(given, dict) else None
+        try:
+            price = int(told) if told is not None else None
+        except (TypeError, ValueError):
+            return given  # the field itself says what is wrong
+        if price is None or not 0 <= price <= MAX_NANO:
+            return given
+        return {**{name: price // share for name, share in _SHARES.items()}, **given}

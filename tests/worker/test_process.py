@@ -6,12 +6,16 @@ import json
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import structlog
 
 from bombyx.cli.output import Output
+from bombyx.control.asking import give
+from bombyx.control.starting import is_starting
+from bombyx.control.wire import Order
 from bombyx.errors import SetupError
 from bombyx.link.documents import Goaway
 from tests.worker.peer import GatewayPeer, until
@@ -58,6 +62,32 @@ async def test_the_ready_line_comes_with_the_welcome_and_sigterm_ends_it(
     await asyncio.wait_for(running, 5)
     await until(lambda: link.is_lost)
     assert link.goaways[0].code == "draining"
+
+
+async def test_that_it_starts_is_told_until_it_can_be_asked(
+    gateway: GatewayPeer, tmp_path: Path
+) -> None:
+    class Slow(ScriptedEngine):
+        async def start(self) -> None:
+            with pytest.raises(SetupError, match="it starts: it reads and loads its models"):
+                await asyncio.to_thread(give, tmp_path, Order("status"))
+            await super().start()
+
+    settings, output = scripted(gateway), Output(as_json=True)
+    prepared = replace(prepare(settings, tmp_path, output), engine=Slow())
+    running = asyncio.create_task(serve(settings, prepared, output))
+    link = await gateway.link()
+    assert not is_starting(tmp_path)
+    told = await asyncio.to_thread(give, tmp_path, Order("status"))
+    assert told["worker"] == link.listing.worker
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(running, 5)
+
+
+def test_a_state_folder_that_cannot_be_made_is_told(gateway: GatewayPeer, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SetupError, match="cannot be the state folder: Not a directory"):
+        prepare(scripted(gateway), tmp_path / "file" / "state", Output(as_json=True))
 
 
 async def test_a_worker_that_nobody_wants_says_so(gateway: GatewayPeer, tmp_path: Path) -> None:

@@ -129,11 +129,13 @@ async def test_a_model_that_no_gateway_takes_leaves_the_worker_as_it_was(
 ) -> None:
     async with running(gateway, tmp_path, "--model", "one") as first:
         gateway.refuse_with = Goaway(code="policy", message="two is not listed", retry=False)
-        with pytest.raises(SetupError, match="no gateway takes the worker with these models"):
+        why = "no gateway takes the worker with these models.*two is not listed"
+        with pytest.raises(SetupError, match=why):
             await ordered(tmp_path, "load", "two")
-        told = await ordered(tmp_path, "status")
+        async with asyncio.timeout(5):
+            while (told := await ordered(tmp_path, "status"))["notices"]:
+                await asyncio.sleep(0.01)  # it serves, so there is nothing to tell
         assert (told["worker"], told["models"]) == (first.listing.worker, ["one"])
-        assert any("two is not listed" in one["sentence"] for one in told["notices"])
         assert await said(first, "one", "say: as before") == "as before"
 
 

@@ -2,13 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
+from bombyx.control.asking import SEVERAL
 from bombyx.errors import SetupError
 from bombyx.settings import state_directory
-
-_WORKERS: Final = ("gpu-*", "worker-*")
-"""Folders of workers in the one that was named: groups of GPUs, and those of `bombyx up`."""
 
 
 def states(named: Sequence[Path] | None) -> list[Path]:
@@ -21,7 +18,7 @@ def folders(named: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for folder in named:
         try:
-            inside = [one for name in _WORKERS for one in folder.glob(name) if one.is_dir()]
+            inside = [one for name in SEVERAL for one in folder.glob(name) if one.is_dir()]
         except OSError as error:
             raise SetupError(f"cannot look into {folder}: {error.strerror}") from None
         found += sorted(inside) or [folder]

@@ -34,7 +34,9 @@ def _tell(told: dict[str, Any], *, as_json: bool) -> None:
 
 def lines(told: dict[str, Any]) -> list[str]:
     """A status for people."""
-    does = "is paused" if told["paused"] else f"serves {', '.join(told['gateways']) or 'nobody'}"
+    does = "is paused" if told["paused"] else f"serves {', '.join(told['gateways'])}"
+    if not told["paused"] and not told["gateways"]:
+        does = "is linked to no gateway yet"
     state = told["state"]
     return [
         f"worker {told['worker'][:16]} {does}",

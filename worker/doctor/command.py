@@ -36,6 +36,7 @@ from worker.doctor.machine import (
 from worker.doctor.software import check_engine, check_model
 from worker.gpu.nvml import Nvml
 from worker.gpu.port import status_of
+from worker.models.store import at_hand
 from worker.settings import WorkerSettings
 
 _MARKS = {Result.PASS: "ok  ", Result.FAIL: "FAIL", Result.UNKNOWN: "?   "}
@@ -60,7 +61,7 @@ def doctor(
         "engine": engine,
         "model_path": model_path,
     }
-    settings, _ = load_settings(WorkerSettings, "worker", given, config=config)
+    settings = at_hand(load_settings(WorkerSettings, "worker", given, config=config)[0])
     checks = list(examine(settings, state_directory(state), hardware=hardware))
     document = {"ok": is_well(checks), "checks": [check.document() for check in checks]}
     Output(as_json=as_json).answer(document, *(_line(check) for check in checks))

@@ -16,6 +16,13 @@ DSTACK = "/var/run/dstack.sock"
 _GIB = 2**30
 _HOT_CELSIUS = 90
 """Where data centre GPUs begin to slow down."""
+_INSTALL = "install NVIDIA's data centre driver, and in a container pass --gpus all"
+_DRIVER_FIXES = (
+    ("not loaded", "modprobe nvidia; where that fails, dmesg | grep -i nvrm says why"),
+    ("may not talk", "let this user open /dev/nvidiactl and /dev/nvidia0, or run as one who may"),
+    ("different versions", "restart the machine"),
+)
+"""By words of the cause."""
 _CC_CAUSES = frozenset({"unknown", "off", "simulated", "unavailable"})
 
 
@@ -30,7 +37,7 @@ class Found:
 def check_driver(found: Found, *, required: bool) -> Check:
     """The driver and its library."""
     if found.status is None:
-        fix = "install NVIDIA's data centre driver, and in a container pass --gpus all"
+        fix = next((fix for word, fix in _DRIVER_FIXES if word in found.cause), _INSTALL)
         if not required:
             return unknown("driver", found.cause, fix=fix)
         return failed("driver", found.cause, fix=fix)

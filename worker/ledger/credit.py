@@ -34,11 +34,15 @@ class Credit:
             raise Draining("the worker is stopping", retry_after_ms=RETRY_AFTER_MS)
         if self.running >= self._places:
             raise WorkerBusy("the worker is full", retry_after_ms=RETRY_AFTER_MS)
-        in_flight, limit = self._in_flight.get(gateway, 0) + worst, self._limit(gateway)
-        if limit is not None and self._unpaid(gateway) + in_flight > limit:
+        if not self.trusts(gateway, worst):
             raise Unpaid("the gateway owes this worker more than its limit")
-        self._in_flight[gateway] = in_flight
+        self._in_flight[gateway] = self._in_flight.get(gateway, 0) + worst
         self.running += 1
+
+    def trusts(self, gateway: str, worst: Nano) -> bool:
+        """Whether so much more may be in flight for this gateway."""
+        in_flight, limit = self._in_flight.get(gateway, 0) + worst, self._limit(gateway)
+        return limit is None or self._unpaid(gateway) + in_flight <= limit
 
     def release(self, gateway: str, worst: Nano) -> None:
         """The request ended: its statement, if any, counts from now on."""

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from bombyx.errors import SetupError
-from worker.ledger.journal_schema import damaged, open_database
+from worker.ledger.journal_schema import damaged, open_database, take_back
 from worker.ledger.payout_books import NOTES, Payee, PayoutBooks, books_of, note_of
 from worker.sealing.cipher import Cipher, Unreadable
 from worker.sealing.port import SealingKey
@@ -130,7 +130,7 @@ class JournalFile:
                 changes[operation.gateway] = changes.get(operation.gateway, 0) + change
             self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            take_back(self._db)
             raise
         return changes
 
@@ -257,7 +257,7 @@ class JournalFile:
                     self.take_note(name, value)
             self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            take_back(self._db)
             raise
 
     def _entries(self, where: str, *given: str) -> Iterator[Entry]:

@@ -68,12 +68,18 @@ def _prepare(database: sqlite3.Connection, path: Path, key: SealingKey, cipher: 
         _make(database, key, cipher, is_old=bool(is_old))
         database.execute("COMMIT")
     except BaseException:
-        database.execute("ROLLBACK")
+        take_back(database)
         raise
     if is_old:
         # What was in the clear is left neither in free pages nor in the log.
         database.execute("VACUUM")
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def take_back(database: sqlite3.Connection) -> None:
+    """End a transaction that failed, unless SQLite did: it does by itself where a disk is full."""
+    if database.in_transaction:
+        database.execute("ROLLBACK")
 
 
 def _make(database: sqlite3.Connection, key: SealingKey, cipher: Cipher, *, is_old: bool) -> None:

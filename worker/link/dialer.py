@@ -79,6 +79,11 @@ class Dialer:
                 return
             await asyncio.wait(running, return_when=asyncio.ALL_COMPLETED)
 
+    def troubles(self, generation: Generation) -> list[str]:
+        """Why links of this keyset do not stand, a sentence each."""
+        mine = (one for one in self.tethers if one.generation is generation)
+        return list(dict.fromkeys(one.trouble for one in mine if one.trouble))
+
     @property
     def tethers(self) -> list[Tether]:
         """Every link that is kept up, whether or not it stands."""

@@ -59,7 +59,7 @@ class Fleet:
             except (LinkError, aiohttp.ClientError, OSError, TimeoutError) as error:
                 reason = reason_of(error)
                 _log.warning("list_failed", gateway=self._gateway, reason=reason)
-                told = f"{self._gateway} does not tell its processes: {reason}"
+                told = f"{self._gateway} cannot be linked to: {reason}"
                 self._office.tell(self._notice, told)
             if self._tethers and all(task.done() for _, task in self._tethers.values()):
                 return

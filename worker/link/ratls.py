@@ -16,6 +16,15 @@ from bombyx.client.ratls.connector_aiohttp import AttestedConnector
 from bombyx.client.ratls.context import refusal_of, verified_of
 from bombyx.errors import LinkError, PolicyError
 
+_WORDS = (
+    (aiohttp.ClientConnectorDNSError, "its name leads nowhere"),
+    (aiohttp.ClientConnectorCertificateError, "its certificate is not accepted"),
+    (aiohttp.ClientConnectorSSLError, "it does not speak TLS as it should"),
+    (aiohttp.ClientConnectorError, "nobody answers there"),
+    (aiohttp.ServerDisconnectedError, "it hung up"),
+    (TimeoutError, "it does not answer in time"),
+)
+"""The narrower kind of an error first."""
 OpenConnector = Callable[[], aiohttp.TCPConnector]
 
 
@@ -45,11 +54,16 @@ def check_gateway(socket: aiohttp.ClientWebSocketResponse, gateway: str) -> None
 
 
 def reason_of(error: Exception) -> str:
-    """Why a gateway could not be reached, in words for a log."""
+    """Why a gateway could not be reached, in words for its log and for the owner."""
     refusal = refusal_of(error)
     if refusal is not None:
         return f"the gateway's evidence is refused: {refusal.message}"
-    return error.message if isinstance(error, LinkError) else type(error).__name__
+    if isinstance(error, LinkError):
+        return error.message
+    if isinstance(error, aiohttp.WSServerHandshakeError):
+        return f"a link is answered with {error.status}, perhaps by a proxy on the way"
+    named = (words for kind, words in _WORDS if isinstance(error, kind))
+    return next(named, type(error).__name__)
 
 
 def _read(path: Path) -> Policy:

@@ -80,6 +80,8 @@ class Tether:
         self._closing = asyncio.Event()
         self._leaving: set[asyncio.Task[None]] = set()
         self._failures = 0
+        self.trouble = ""
+        """Why it does not stand, as its owner was told."""
 
     async def run(self, session: aiohttp.ClientSession) -> None:
         """Dial until closed; returns early when the gateway does not want this worker at all."""
@@ -88,7 +90,7 @@ class Tether:
                 await self._link(session)
             except SentAway as error:
                 _log.warning("refused", url=self.url, code=error.reason, reason=error.message)
-                self._office.tell(self._notice, f"{self.url}: {error.message}")
+                self._tell(f"{self.url}: {error.message}")
                 if not error.retry:
                     return
             except Misled as error:
@@ -96,7 +98,7 @@ class Tether:
             except (LinkError, aiohttp.ClientError, OSError, TimeoutError) as error:
                 reason = reason_of(error)
                 _log.warning("link_failed", url=self.url, reason=reason)
-                self._office.tell(self._notice, f"{self.url} cannot be linked to: {reason}")
+                self._tell(f"{self.url} cannot be linked to: {reason}")
             except Exception as error:  # noqa: BLE001 - a bug on one link must not end the others
                 _log.error("link_failed", url=self.url, kind=type(error).__name__)
             self._unlinked()
@@ -105,6 +107,15 @@ class Tether:
     @property
     def _notice(self) -> str:
         return f"link to {self.url}"
+
+    def _tell(self, sentence: str) -> None:
+        self.trouble = sentence
+        self._office.tell(self._notice, sentence)
+
+    def reassure(self) -> None:
+        """Take back what another keyset's link was told of this URL, if this one stands."""
+        if self.connection is not None:
+            self._office.clear(self._notice)
 
     def hurry(self) -> None:
         """There is news of whom it dials: the next try is made at once."""
@@ -169,6 +180,7 @@ class Tether:
             take_session=office.take_session,
         )
         _log.info("linked", url=self.url, gateway=met.gateway, fee_bps=met.welcome.fee_bps)
+        self.trouble = ""
         office.clear(self._notice)
         office.linked(connection)
         for offer in self.generation.offers.documents():
@@ -198,7 +210,7 @@ class Tether:
     def _tell_farewell(self, word: Goaway | None) -> None:
         code, why = (word.code, word.message) if word is not None else ("", "")
         _log.info("goaway", url=self.url, code=code, reason=why)
-        self._office.tell(self._notice, f"{self.url} sent this worker away: {code}: {why}")
+        self._tell(f"{self.url} sent this worker away: {code}: {why}")
 
     def _part_from(self, connection: Connection, living: "asyncio.Task[None]") -> None:
         async def part() -> None:

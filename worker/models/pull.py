@@ -3,9 +3,10 @@
 Each ends alike: every file checked, a manifest written beside them, and one rename at the end.
 """
 
+import contextlib
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +50,19 @@ class Pulled:
 
     path: Path
     manifest: Manifest
+
+
+@contextlib.contextmanager
+def storing(store: Path) -> Iterator[None]:
+    """A disk that is full, or not ours to write to, is told; raises `SetupError`.
+
+    What was fetched so far stays, and the same command goes on with it.
+    """
+    try:
+        yield
+    except OSError as error:
+        place, why = error.filename or store, error.strerror or type(error).__name__
+        raise SetupError(f"the store fails at {place}: {why}") from None
 
 
 def pull_commit(

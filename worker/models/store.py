@@ -19,6 +19,7 @@ from bombyx.manifest import MANIFEST_FILE, Manifest, ManifestFile, manifest_dige
 from worker.models.hashing import hash_files
 from worker.models.kinds import SOURCE_FILE
 from worker.models.manifests import build_manifest, read_manifest
+from worker.settings import WorkerSettings
 
 CACHE_FILE = ".digests.json"
 PARTIAL_FOLDER = ".partial"
@@ -96,6 +97,15 @@ def find_model(store: Path, named: str) -> Path:
     if _NAME.fullmatch(named) is None or not kept.exists():
         raise SetupError(f"there is no model {named}, neither as a path nor in {store}")
     return kept
+
+
+def at_hand(settings: WorkerSettings) -> WorkerSettings:
+    """With the place of a model that `model_path` names as the store does; a path stays one."""
+    named = settings.model_path
+    if named is None or named.exists() or _NAME.fullmatch(str(named)) is None:
+        return settings
+    kept = store_folder(settings.models) / named
+    return settings.model_copy(update={"model_path": kept}) if kept.exists() else settings
 
 
 def list_models(store: Path) -> list[Listed]:

@@ -72,10 +72,11 @@ def verify_device(evidence: DeviceEvidence, *, root: bytes, now: int) -> Device:
         raise NonceMismatch(Factor.NONCE_MATCH, "the device signed another nonce")
     _check_signature(report, leaf)
     _check_firmware(report, leaf)
+    architecture = _architecture(evidence.architecture, own)
     ends = min(one.not_after.timestamp() for one in certificates)
     return Device(
-        architecture=_architecture(evidence.architecture, own),
-        identity=hashlib.sha256(own.public_key).hexdigest(),
+        architecture=architecture,
+        identity=_identity(certificates),
         leaf=hashlib.sha256(leaf.public_key).digest(),
         report=report,
         chain=certificates,
@@ -101,6 +102,21 @@ def _chain(pem: bytes, *, root: bytes, now: int) -> tuple[Certificate, ...]:
     return verify_chain(chain, root, now=now, blame=BLAME)
 
 
+def _identity(chain: tuple[Certificate, ...]) -> str:
+    """Of the device that NVIDIA's own authorities name, whatever it vouches for below.
+
+    A device's certificate may issue, for the key of its firmware, and names no length of path: by
+    the key next to the firmware's, one that was torn out of a device would make many distinct ones.
+    """
+    devices = [one for one in chain[1:] if _line(one)]
+    return hashlib.sha256(devices[-1].public_key).hexdigest()
+
+
+def _line(own: Certificate) -> str:
+    """The product line of a device, empty for what is no device's certificate."""
+    return next((line for chip, line in _CHIPS if own.name.startswith(chip)), "")
+
+
 def _check_signature(report: SpdmReport, leaf: Certificate) -> None:
     try:
         signature = encode_dss_signature(*report.signature)
@@ -123,7 +139,7 @@ def _check_firmware(report: SpdmReport, leaf: Certificate) -> None:
 
 
 def _architecture(stated: str, own: Certificate) -> str:
-    known = next((line for chip, line in _CHIPS if own.name.startswith(chip)), "")
+    known = _line(own)
     if not known:
         raise WrongGeneration(
             Factor.NVIDIA_PLATFORM_ALLOWED, "the device is of a generation that is not known"

@@ -159,7 +159,7 @@ def _golden(root: Any) -> dict[int, tuple[bytes, ...]]:
             continue
         index = one.get("index", "")
         values = [value for name, value in one.attrib.items() if name.startswith(_HASH)]
-        if not index.isdigit() or not values or int(index) in found:
+        if not index.isdecimal() or not values or int(index) in found:
             raise _malformed("a measurement is of another form, or comes twice")
         found[int(index)] = tuple(_digest(value) for value in values)
     if not found:

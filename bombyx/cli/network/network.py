@@ -132,7 +132,8 @@ def _start(
     # From here on the sidecar seals for this gateway alone, and pays nobody else.
     paid = () if payer is None else (books.channel_key(),)
     write_policy(state.policy, local_policy(described, gateway=identity, channel_keys=paid))
-    say(f"starting {wish.workers} workers and the sidecar")
+    workers = "one worker" if wish.workers == 1 else f"{wish.workers} workers"
+    say(f"starting {workers} and the sidecar")
     payee = () if owner is None else owner.flags
     supervisor.start(
         [

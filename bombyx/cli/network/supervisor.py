@@ -20,6 +20,9 @@ FIRST_BACKOFF_SECONDS = 0.5
 LAST_BACKOFF_SECONDS = 15.0
 STEADY_SECONDS = 60.0
 """A process that lived so long starts the back-off anew."""
+QUIET_SECONDS = 4.0
+"""Of a start that takes longer it is told how far it is."""
+_EVENT = ("", "{")
 MAX_CRASHES = 6
 """In a row, each within `STEADY_SECONDS`: something is wrong that starting again will not mend."""
 
@@ -124,8 +127,11 @@ class Supervisor:
         return child
 
     def _await(self, post: Post) -> None:
-        child = post.child
+        child, said = post.child, ""
+        due = self._clock() + QUIET_SECONDS
         while child.ready is None:
+            if self._clock() >= due:
+                due, said = self._clock() + QUIET_SECONDS, self._tell_progress(post.recipe, said)
             # In this order: what a process says before it ends is heard.
             code = child.exit_code()
             child.listen()
@@ -137,6 +143,16 @@ class Supervisor:
             self._sleep(TURN_SECONDS)
         if child.refusal():
             raise failure(post.recipe, f"did not start: {child.refusal()}")
+
+    def _tell_progress(self, recipe: Recipe, said: str) -> str:
+        """What a process that takes long wrote last for people: a large model is read for minutes.
+
+        Its log's other lines are for programs. Returns what was said by now.
+        """
+        words = next((one for one in reversed(last_lines(recipe.log)) if one[:1] not in _EVENT), "")
+        if words and words != said:
+            self._say(f"{recipe.name}: {words}")
+        return words or said
 
     def _is_late(self, post: Post) -> bool:
         return self._clock() - post.since > post.recipe.ready_seconds

@@ -41,7 +41,7 @@ def document(**changes: Any) -> WorkerDocument:
     given: dict[str, Any] = {
         "worker": WORKER,
         "platform": "tdx",
-        "payout": "EQowner",
+        "payout": "0:" + "ef" * 32,
         "paused": False,
         "gateways": ["wss://gateway.example/v1/workers/link/0"],
         "models": [MODEL],

@@ -8,7 +8,7 @@ from ton.owner.status.advice import advise
 
 
 def only(**changes: object) -> dict[str, object]:
-    (found,) = advise(document(), {ORIGIN: standing(models=[place(**changes)])})
+    (found,) = advise(document().offers, {ORIGIN: standing(models=[place(**changes)])})
     return {
         "share": found.cheaper_share,
         "cheap": found.is_cheap,
@@ -41,18 +41,19 @@ def test_prices_have_three_digits() -> None:
 
 
 def test_without_an_own_offer_there_is_a_market_and_no_advice() -> None:
-    (found,) = advise(document(), {ORIGIN: standing(models=[model(own=UNSET)])})
+    (found,) = advise(document().offers, {ORIGIN: standing(models=[model(own=UNSET)])})
     assert (found.own_cost, found.cheaper_share, found.prices) == (None, None, None)
     assert found.costs == (COST // 2, COST, COST * 2)
+    assert found.middle_prices == {f"price_{name}": int(value) for name, value in PRICES.items()}
 
 
 def test_who_is_alone_is_compared_with_nobody() -> None:
-    (found,) = advise(document(), {ORIGIN: standing(models=[model(offers=1)])})
+    (found,) = advise(document().offers, {ORIGIN: standing(models=[model(offers=1)])})
     assert (found.others, found.cheaper_share) == (0, None)
 
 
 def test_who_asks_for_nothing_or_offers_no_such_model_gets_no_advice() -> None:
     assert only(cost_nano="0")["prices"] is None
-    (found,) = advise(document(offers=[]), {ORIGIN: standing()})
+    (found,) = advise([], {ORIGIN: standing()})
     assert found.prices is None
-    assert advise(document(), {ORIGIN: standing(models=[model(market=UNSET)])}) == []
+    assert advise(document().offers, {ORIGIN: standing(models=[model(market=UNSET)])}) == []

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec import UNSET
 
 from bombyx.cli.output import Output
 from bombyx.errors import SetupError
+from bombyx.link.standing import ModelStanding
 from tests.ton.owner.samples import (
     AT,
     COST,
@@ -14,9 +16,11 @@ from tests.ton.owner.samples import (
     HOUR,
     MODEL,
     ORIGIN,
+    PRICES,
     counts,
     document,
     gpus,
+    model,
     sight,
     standing,
 )
@@ -105,6 +109,48 @@ def test_a_quiet_worker_and_one_of_another_version_are_shown_too(
     )
     Output(as_json=False).answer(told, *shown(told))
     assert "links: none" in capsys.readouterr().out
+
+
+def test_whoever_has_no_worker_yet_reads_what_others_ask(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    silent = "https://silent.example"
+    unknown = ModelStanding("other", 0)
+    known = standing(models=[model(own=UNSET), unknown])
+    gone = {"document": None, "silence": "no worker runs on state", "gpu": None}
+    told = owner_document(
+        [sight(**gone, standings={ORIGIN: known, silent: "there is no connection"})], at=AT
+    )
+    Output(as_json=False).answer(told, *shown(told))
+    text = capsys.readouterr().out
+    assert "does not run" in text
+    assert f"{silent} cannot be asked: there is no connection" in text
+    assert f"price of {MODEL}: the quartiles of 8 are {gram(COST // 2)}" in text
+    assert f"nobody offers other at {ORIGIN}" in text
+    assert f"in the middle of them with --price-prompt {PRICES['prompt']} " in text
+
+
+def test_a_worker_that_starts_is_shown_as_one(capsys: pytest.CaptureFixture[str]) -> None:
+    told = owner_document(
+        [sight(document=None, silence="it reads its model", starts=True, standings={})], at=AT
+    )
+    assert (told["workers"][0]["starting"], told["totals"]["serving"]) == (True, 0)
+    Output(as_json=False).answer(told, *shown(told))
+    assert ": starts\n  STOPPED: it reads its model" in capsys.readouterr().out
+
+
+def test_no_number_is_cut_short_on_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    name = "a-model-with-a-long-name/of-its-maker-70b"
+    full = counts(0, name, earned_nano="123456789012", prompt=10**7, completion=10**6)
+    told = owner_document([sight(document=document(hours=[full]), standings={})], at=AT)
+    Output(as_json=False).answer(told, *shown(told))
+    text = capsys.readouterr().out
+    for words in (" 123.456789012 ", " 10000000 ", " 1000000 ", " 25.0% "):
+        assert words in text
+    assert "…" not in text
 
 
 def test_standings_go_out_as_they_came() -> None:

@@ -35,7 +35,14 @@ def alive(**changes: Any) -> Sight:
     return sight(document=document(**changes))
 
 
+def without_slots(notice: Notice) -> Sight:
+    shown = {ORIGIN: standing(models=[place(slots=0)])}
+    return sight(document=document(notices=[notice]), standings=shown)
+
+
 LINK = Notice("link to wss://g", "wss://g: measurement: the policy does not allow this image")
+FULL = Notice("journal", "the worker's journal cannot be written (database or disk is full)")
+DEAD = Notice(f"engine of {MODEL}", "sglang ran out of memory")
 ABSENT = {"document": None, "silence": "no worker runs on state: name its --state"}
 IDLE = [counts(5)]
 
@@ -47,11 +54,18 @@ CASES = [
         "the worker has stopped: the disk is full",
         True,
     ),
+    (
+        sight(**ABSENT, starts=True, last_words=LastWords(1, "setup_error", "of the time before")),
+        "starting",
+        "no worker runs on state",
+        True,
+    ),
     (alive(paused=True), "paused", "bombyx worker resume", True),
     (alive(gateways=[], notices=[LINK]), "link", "does not allow this image", True),
     (alive(notices=[LINK]), "link", "does not allow this image", False),
     (alive(gateways=[]), "not_linked", "linked to no gateway yet", True),
     (alive(payout="unset"), "no_wallet", "--wallet", False),
+    (alive(payout="EQmistyped"), "bad_wallet", "EQmistyped is no address of TON", False),
     (alive(not_after=AT + 60), "keys_end", "no new ones came", False),
     (alive(hours=IDLE), "no_demand", f"nobody has asked for {MODEL}", False),
     (alive(hours=[counts(refused={"busy": 9})]), "refused_busy", "9 of 49 .*--slots", False),
@@ -64,6 +78,8 @@ CASES = [
     (at_gateway(repute=repute(breaker="open", failed=9)), "breaker_open", "9 times", False),
     (at_gateway(repute=repute(success=0.5)), "fails_often", "only 50%", False),
     (at_gateway(models=[place(slots=0)]), "no_slots", "no free slot", True),
+    (without_slots(FULL), "journal", "journal cannot be written", True),
+    (without_slots(DEAD), "engine", "out of memory", True),
     (at_gateway(models=[place(running=4)]), "full", "all of its 4 slots", False),
     (at_gateway(models=[place(held_back=True)]), "held_back", "each prompt first token", False),
     (
@@ -129,3 +145,7 @@ def test_few_requests_say_nothing_about_refusals_and_success() -> None:
     assert problems_of(few) == []
     young = at_gateway(repute=repute(success=0.8, answered=1, failed=0))
     assert problems_of(young) == []
+
+
+def test_nobody_expects_to_be_paid_on_a_chain_in_a_local_network() -> None:
+    assert problems_of(alive(payout="local:worker-1")) == []

@@ -148,3 +148,18 @@ def test_what_is_measured_is_this_machines(tmp_path: Path) -> None:
     assert tee_devices(tmp_path) == frozenset()
     write(tmp_path, {"dev/tdx_guest": b""})
     assert tee_devices(tmp_path) == {TDX_GUEST}
+
+
+@pytest.mark.parametrize(
+    ("cause", "fix"),
+    [
+        ("no NVIDIA driver is installed: libnvidia-ml is missing", "install NVIDIA's"),
+        ("the NVIDIA driver is installed and not loaded", "modprobe nvidia"),
+        ("this user may not talk to the NVIDIA driver", "/dev/nvidiactl"),
+        ("the NVIDIA driver and its library have different versions", "restart"),
+        ("NVML says 999", "install NVIDIA's"),
+    ],
+)
+def test_a_driver_that_does_not_answer_is_mended_by_its_cause(cause: str, fix: str) -> None:
+    assert fix in check_driver(Found(None, cause), required=True).fix
+    assert fix in check_driver(Found(None, cause), required=False).fix

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec import UNSET
@@ -162,6 +163,41 @@ async def test_a_disk_that_fails_is_told_to_who_waits(
         assert "full" in (journal.trouble or "")
     await journal.keep(receipt, document(receipt))
     assert len(await journal.undisposed(GATEWAY)) == 1
+
+
+class TakenBack:
+    """A database on a full disk: SQLite ends the transaction itself, before anybody can."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._database, name)
+
+    def execute(self, statement: str, *given: Any) -> sqlite3.Cursor:
+        if statement != "COMMIT":
+            return self._database.execute(statement, *given)
+        self._database.execute("ROLLBACK")
+        raise sqlite3.OperationalError("database or disk is full")
+
+
+async def test_a_full_disk_is_waited_for_where_sqlite_has_taken_the_commit_back(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "RETRY_SECONDS", 0.01)
+    receipt, file = make_receipt(make_scribe()), journal._file
+    before = file._db
+    file._db = TakenBack(before)  # type: ignore[assignment]
+    keeping = asyncio.create_task(journal.keep(receipt, document(receipt)))
+    async with asyncio.timeout(5):
+        while journal.trouble is None:
+            await asyncio.sleep(0.01)
+    assert "database or disk is full" in journal.trouble
+    with pytest.raises(sqlite3.Error, match="is full"):
+        await journal._call(lambda: file.take_notes({"a": "b"}))
+    file._db = before
+    await asyncio.wait_for(keeping, 5)
+    assert [one.statement for one in await journal.undisposed(GATEWAY)] != []
 
 
 async def test_a_failed_commit_keeps_nothing_of_it(journal: Journal) -> None:

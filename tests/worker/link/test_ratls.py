@@ -66,4 +66,23 @@ def test_a_refusal_is_told_in_its_own_words() -> None:
     error.__cause__ = EvidenceError(GatewayRefused("measurement: no"))
     assert "measurement: no" in reason_of(error)
     assert reason_of(LinkError("out of order")) == "out of order"
-    assert reason_of(TimeoutError()) == "TimeoutError"
+    assert reason_of(ValueError("secret")) == "ValueError"
+
+
+async def test_who_does_not_answer_is_told_in_words() -> None:
+    async with aiohttp.ClientSession(connector=plain_connector()) as session:
+        with pytest.raises(aiohttp.ClientError) as failed:
+            await session.get("http://127.0.0.1:9")
+    assert reason_of(failed.value) == "nobody answers there"
+    assert reason_of(TimeoutError()) == "it does not answer in time"
+
+
+def test_a_name_that_leads_nowhere_and_a_proxy_that_lets_no_link_through_are_told_in_words() -> (
+    None
+):
+    key: Any = SimpleNamespace(host="gateway.example", port=443, ssl=True)
+    unknown = aiohttp.ClientConnectorDNSError(key, OSError("no such name"))
+    assert reason_of(unknown) == "its name leads nowhere"
+    asked: Any = SimpleNamespace(real_url="wss://gateway.example")
+    refused = aiohttp.WSServerHandshakeError(asked, (), status=403)
+    assert reason_of(refused) == "a link is answered with 403, perhaps by a proxy on the way"

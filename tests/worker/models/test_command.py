@@ -1,6 +1,8 @@
 """`bombyx models` as an owner runs it: one document with --json, one sentence for each refusal."""
 
+import errno
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,11 +11,14 @@ import pytest
 
 from bombyx.cli import output
 from bombyx.cli.main import main
+from bombyx.errors import SetupError
 from bombyx.manifest import MANIFEST_FILE, manifest_digest
 from tests.worker.models.folders import GGUF, files, write
 from tests.worker.models.hub_server import REPOSITORY, REVISION, Hub, serving
 from worker.models.manifests import build_manifest, read_manifest
-from worker.models.store import store_folder
+from worker.models.pull import storing
+from worker.models.store import at_hand, store_folder
+from worker.settings import WorkerSettings
 
 
 class Shell:
@@ -146,3 +151,28 @@ def test_an_empty_store_and_a_model_that_is_refused_are_listed(shell: Shell) -> 
 def test_the_store_is_the_users_data_folder_unless_named(tmp_path: Path) -> None:
     assert store_folder(tmp_path) == tmp_path
     assert store_folder().name == "models"
+
+
+def test_a_store_that_cannot_be_written_is_told(shell: Shell, tmp_path: Path) -> None:
+    write(tmp_path / "model", files())
+    (tmp_path / "file").write_text("")
+    shell.store = tmp_path / "file"
+    refused = shell("pull", str(tmp_path / "model"), code=1)
+    assert refused["error"]["message"].startswith(f"the store fails at {tmp_path / 'file'}")
+
+
+def test_a_disk_that_is_full_is_told(tmp_path: Path) -> None:
+    full = r"the store fails at .*: No space left on device"
+    with pytest.raises(SetupError, match=full), storing(tmp_path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_name_of_the_store_stands_for_its_model(shell: Shell, tmp_path: Path) -> None:
+    write(tmp_path / "model", files())
+    shell("pull", str(tmp_path / "model"), "--name", "kept")
+    kept = WorkerSettings(models=shell.store, model_path=Path("kept"))
+    assert at_hand(kept).model_path == shell.store / "kept"
+    for named in ("absent", "../kept", str(tmp_path / "model")):
+        asked = WorkerSettings(models=shell.store, model_path=Path(named))
+        assert at_hand(asked) is asked
+    assert at_hand(WorkerSettings()).model_path is None

@@ -1,10 +1,10 @@
 """Advice on prices, from the live offers that a gateway tells of (SPEC 13.9). Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from bombyx.control.document import WorkerDocument
-from bombyx.link.standing import ModelStanding, WorkerStanding
+from bombyx.control.document import OfferDocument
+from bombyx.link.standing import Market, ModelStanding, WorkerStanding
 
 SETTINGS = ("prompt", "cached", "completion", "reasoning")
 
@@ -14,7 +14,8 @@ class Advice:
     """One model at one gateway; costs in nano of 1,000 tokens of prompt and 500 of completion.
 
     `prices` are the worker's own, scaled so that it is among the cheapest quarter; None where it
-    has no live offer, or asks for nothing.
+    has no live offer, or asks for nothing. `middle_prices` is what the middle of all asks of each
+    class: where whoever begins may begin.
     """
 
     origin: str
@@ -24,6 +25,7 @@ class Advice:
     own_cost: int | None
     costs: tuple[int, int, int]
     prices: dict[str, int] | None
+    middle_prices: dict[str, int]
 
     @property
     def others(self) -> int:
@@ -43,9 +45,11 @@ class Advice:
         return self.own_cost is not None and self.own_cost <= self.costs[0]
 
 
-def advise(document: WorkerDocument, standings: Mapping[str, WorkerStanding]) -> list[Advice]:
-    """Of every model that gateways tell prices of."""
-    prices = {one.model: one.prices for one in document.offers}
+def advise(
+    offers: Iterable[OfferDocument], standings: Mapping[str, WorkerStanding]
+) -> list[Advice]:
+    """Of every model that gateways tell prices of; `offers` are the worker's own, if it has any."""
+    prices = {one.model: one.prices for one in offers}
     return [
         advice
         for origin, standing in standings.items()
@@ -68,7 +72,15 @@ def _of(origin: str, model: ModelStanding, prices: Mapping[str, str]) -> Advice 
         own_cost=own_cost,
         costs=(low, middle, high),
         prices=_scaled(prices, low, own_cost),
+        middle_prices=_middle(market),
     )
+
+
+def _middle(market: Market) -> dict[str, int]:
+    spreads = (market.prompt, market.cached, market.completion, market.reasoning)
+    return {
+        f"price_{name}": int(spread.middle) for name, spread in zip(SETTINGS, spreads, strict=True)
+    }
 
 
 def _scaled(prices: Mapping[str, str], wanted: int, own: int | None) -> dict[str, int] | None:

@@ -15,6 +15,7 @@ from bombyx import canonical
 from bombyx.canonical import Document
 from bombyx.control.asking import give
 from bombyx.control.document import LAST_WORDS, LastWords, WorkerDocument, read_document
+from bombyx.control.starting import is_starting
 from bombyx.control.wire import Order
 from bombyx.errors import LinkError, NotCanonical, SetupError
 from bombyx.link.standing import MAX_MODELS, MAX_STANDING_BYTES, WorkerStanding, parse_standing
@@ -78,6 +79,7 @@ def _look(
         at=at,
         document=document,
         silence=silence,
+        starts=document is None and is_starting(folder),
         last_words=None if document else _last_words(folder),
         gpu=_gpu(folder),
         payouts=_signed(folder / PAYOUTS_FILE, PayoutFile),

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from bombyx.control.document import HOUR_SECONDS, WorkerDocument
+from bombyx.control.document import HOUR_SECONDS, OfferDocument, WorkerDocument
 from ton.owner.status.advice import Advice, advise
 from ton.owner.status.claimable import payables_of, together
 from ton.owner.status.problems import problems_of
@@ -52,12 +52,18 @@ def _worker(sight: Sight) -> dict[str, Any]:
     told: dict[str, Any] = {
         "state": sight.state,
         "running": document is not None,
+        "starting": sight.starts,
         "serving": document is not None and not any(one.stops for one in problems),
         "problems": [asdict(one) for one in problems],
         "gpus": sight.gpu,
         "gateways": _gateways(sight),
+        "prices": [_advice(one) for one in advise(_offers(document), sight.heard)],
     }
-    return told | (_alive(sight, document) if document else _GONE)
+    return told | (_alive(document) if document else _GONE)
+
+
+def _offers(document: WorkerDocument | None) -> Sequence[OfferDocument]:
+    return document.offers if document else ()
 
 
 _GONE: dict[str, Any] = {
@@ -71,7 +77,7 @@ _GONE: dict[str, Any] = {
 }
 
 
-def _alive(sight: Sight, document: WorkerDocument) -> dict[str, Any]:
+def _alive(document: WorkerDocument) -> dict[str, Any]:
     hour = since(document.hours, document.at - HOUR_SECONDS)
     day = since(document.hours, document.at - DAY_SECONDS)
     return {
@@ -101,7 +107,6 @@ def _alive(sight: Sight, document: WorkerDocument) -> dict[str, Any]:
         "models": document.models,
         "offers": msgspec.to_builtins(document.offers),
         "links": msgspec.to_builtins(document.links),
-        "prices": [_advice(one) for one in advise(document, sight.heard)],
         "hours": msgspec.to_builtins(document.hours),
         "days": msgspec.to_builtins(document.days),
     }
@@ -130,4 +135,5 @@ def _advice(one: Advice) -> dict[str, Any]:
         "quarter_prices": None
         if one.prices is None
         else {name: str(value) for name, value in one.prices.items()},
+        "middle_prices": {name: str(value) for name, value in one.middle_prices.items()},
     }

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from bombyx.control.document import HOUR_SECONDS, WorkerDocument
 from bombyx.link.standing import ModelStanding, Place, Repute, WorkerStanding
+from bombyx.money.channel.addresses import account_of
 from ton.owner.status import claimable, gpus
 from ton.owner.status.advice import Advice, advise
 from ton.owner.status.problem import Problem
@@ -23,6 +24,10 @@ REFUSED_SHARE = 0.1
 SOON_SECONDS = 600
 LATELY_SECONDS = 24 * HOUR_SECONDS
 UNSET = "unset"
+_LOCAL = "local:"
+"""Wallets of `bombyx up`, where nobody expects to be paid."""
+_JOURNAL, _ENGINE = "journal", "engine"
+"""Notices of a worker that cannot keep what it would sign, and of one model that is not there."""
 
 _STANDS = {
     "withheld": "the operator of {} has taken this worker out: ask them why",
@@ -46,38 +51,50 @@ def problems_of(sight: Sight) -> list[Problem]:
     """All that is wrong; where nothing is and nobody asks, that is said."""
     document = sight.document
     if document is None:
-        return [_absent(sight), *claimable.problems(claimable.payables_of(sight))]
+        found = [_absent(sight), *_silent(sight)]
+        return found + list(claimable.problems(claimable.payables_of(sight)))
     found = [*_own(sight, document), *gpus.problems(sight.gpu, document.platform, sight.at)]
-    for origin, standing in sight.standings.items():
-        if isinstance(standing, str):
-            found.append(Problem("gateway_silent", f"{origin} cannot be asked: {standing}"))
-        else:
-            found += _at_gateway(origin, standing, document)
+    found += _silent(sight)
+    for origin, standing in sight.heard.items():
+        found += _at_gateway(origin, standing, document)
     found += claimable.problems(claimable.payables_of(sight))
-    found += [one for advice in advise(document, sight.heard) for one in _dear(advice)]
+    found += [one for advice in advise(document.offers, sight.heard) for one in _dear(advice)]
     found += _refusals(document)
     return _unique(found) or _calm(document)
 
 
 def _absent(sight: Sight) -> Problem:
+    if sight.starts:
+        return Problem("starting", sight.silence, stops=True)
     last = sight.last_words
     if last is not None:
         return Problem(last.code, f"the worker has stopped: {last.sentence}", stops=True)
     return Problem("not_running", sight.silence, stops=True)
 
 
+def _silent(sight: Sight) -> Iterator[Problem]:
+    for origin, standing in sight.standings.items():
+        if isinstance(standing, str):
+            yield Problem("gateway_silent", f"{origin} cannot be asked: {standing}")
+
+
 def _own(sight: Sight, document: WorkerDocument) -> Iterator[Problem]:
     """What the worker knows itself."""
     if document.paused:
         yield Problem("paused", "it is paused: bombyx worker resume", stops=True)
-    linked = bool(document.gateways)
+    linked, is_only = bool(document.gateways), len(document.models) == 1
     for notice in document.notices:
         # Names are `link to URL`, `engine of MODEL`, `clock`, …
-        yield Problem(notice.name.split()[0], notice.sentence, stops=not linked)
+        code = notice.name.split()[0]
+        stops = not linked or code == _JOURNAL or (code == _ENGINE and is_only)
+        yield Problem(code, notice.sentence, stops=stops)
     if not linked and not document.paused and not document.notices:
         yield Problem("not_linked", "it is linked to no gateway yet", stops=True)
     if document.payout == UNSET:
         yield Problem("no_wallet", "it has no wallet, so nobody is paid: start it with --wallet")
+    elif account_of(document.payout) is None and not document.payout.startswith(_LOCAL):
+        sentence = f"its wallet {document.payout} is no address of TON, so no channel can pay it"
+        yield Problem("bad_wallet", sentence)
     if document.not_after and document.not_after < sight.at + SOON_SECONDS:
         yield Problem("keys_end", "its keys end within minutes and no new ones came: see its log")
 
@@ -121,7 +138,14 @@ def _model(origin: str, model: ModelStanding, document: WorkerDocument) -> Itera
         sentence = f"{origin} has no live offer of it for {model.model}"
         yield Problem("no_offer", sentence, stops=True)
         return
-    yield from _place(origin, model.model, own)
+    if own.slots or not _is_told(document, model.model):
+        yield from _place(origin, model.model, own)
+
+
+def _is_told(document: WorkerDocument, model: str) -> bool:
+    """Whether the worker itself says why there is no free slot."""
+    causes = (_JOURNAL, f"{_ENGINE} of {model}")
+    return any(one.name in causes for one in document.notices)
 
 
 def _place(origin: str, model: str, own: Place) -> Iterator[Problem]:

@@ -34,10 +34,12 @@ def _worker(worker: Mapping[str, Any]) -> "Iterator[RenderableType]":
     yield _headline(worker)
     for problem in worker["problems"]:
         yield f"  {'STOPPED' if problem['stops'] else 'note'}: {problem['sentence']}"
-    if not worker["running"]:
-        return
-    yield from _facts(worker)
+    if worker["running"]:
+        yield from _facts(worker)
     yield from (f"  {line}" for line in _prices(worker["prices"]))
+    if not worker["running"]:
+        yield from (f"  {line}" for line in _nobody(worker["gateways"]))
+        return
     yield from (f"  {line}" for line in _gpus(worker["gpus"]))
     lately = [one for one in worker["hours"] if one["requests"] or one["refused"]]
     if lately:
@@ -46,7 +48,7 @@ def _worker(worker: Mapping[str, Any]) -> "Iterator[RenderableType]":
 
 def _headline(worker: Mapping[str, Any]) -> str:
     if not worker["running"]:
-        return f"{worker['state']}: does not run"
+        return f"{worker['state']}: {'starts' if worker['starting'] else 'does not run'}"
     state = "serves" if worker["serving"] else "does NOT serve"
     return (
         f"{worker['state']}: worker {worker['worker'][:_ID]} {state} "
@@ -97,12 +99,22 @@ def _prices(prices: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         if one["cheaper_share"] is not None:
             line += f"; {one['cheaper_share']:.0%} of the others are cheaper"
         yield line
-        if one["quarter_prices"] and not one["among_cheapest_quarter"]:
-            flags = " ".join(
-                f"--{name.replace('_', '-')} {value}"
-                for name, value in one["quarter_prices"].items()
-            )
-            yield f"  among the cheapest quarter with {flags}"
+        if one["own_cost_nano"] is None:
+            yield f"  in the middle of them with {_flags(one['middle_prices'])}"
+        elif one["quarter_prices"] and not one["among_cheapest_quarter"]:
+            yield f"  among the cheapest quarter with {_flags(one['quarter_prices'])}"
+
+
+def _nobody(gateways: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Models that were asked for and that there is no price of."""
+    for gateway in gateways:
+        for model in gateway.get("standing", {}).get("models", ()):
+            if not model["offers"]:
+                yield f"nobody offers {model['model']} at {gateway['origin']}"
+
+
+def _flags(prices: Mapping[str, str]) -> str:
+    return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in prices.items())
 
 
 def _gpus(told: Mapping[str, Any] | None) -> Iterator[str]:
@@ -121,18 +133,18 @@ def _gpus(told: Mapping[str, Any] | None) -> Iterator[str]:
 
 
 def _table(hours: Sequence[Mapping[str, Any]], slots: int) -> "RenderableType":
-    from rich import box  # noqa: PLC0415 - keeps `bombyx --help` quick
-    from rich.table import Table  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415 - keeps `bombyx --help` quick
 
-    table = Table(box=box.SIMPLE)
-    table.add_column("hour (UTC)")
-    table.add_column("model")
-    for name in ("requests", "prompt", "completion", "earned", "busy", "refused"):
-        table.add_column(name, justify="right")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("  hour (UTC)", no_wrap=True)
+    # On a narrow terminal the name gives way: a number that is cut short would be another one.
+    table.add_column("model", overflow="fold")
+    for name in ("requests", "in", "out", "earned", "busy", "refused"):
+        table.add_column(name, justify="right", no_wrap=True)
     for one in hours:
         busy = one["busy_ms"] / (slots * 3_600_000) if slots else 0.0
         table.add_row(
-            _time(one["start"]),
+            f"  {_time(one['start'])}",
             one["model"] or "-",
             str(one["requests"]),
             str(one["prompt"]),

@@ -12,15 +12,16 @@ from bombyx.money.channel.payout_documents import PayoutFile, SeenFile
 class Sight:
     """One state folder: `document` of a worker that runs, `last_words` of one that ended.
 
-    `silence` is why there is no document. `standings` by the gateway's origin: its word, or why it
-    could not be asked. `payouts` and `seen` are the files
-    of its payout channels (SPEC 8.8). `at` in unix seconds.
+    `silence` is why there is no document, `starts` whether there will be one. `standings` by the
+    gateway's origin: its word, or why it could not be asked. `payouts` and `seen` are the files of
+    its payout channels (SPEC 8.8). `at` in unix seconds.
     """
 
     state: str
     at: int
     document: WorkerDocument | None = None
     silence: str = ""
+    starts: bool = False
     last_words: LastWords | None = None
     gpu: dict[str, Any] | None = None
     payouts: PayoutFile | None = None

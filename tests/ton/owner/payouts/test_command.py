@@ -139,3 +139,28 @@ async def test_folders_that_cannot_be_made_are_named(run: Run, tmp_path: Path) -
 async def test_a_gateway_that_is_none_is_named(run: Run, tmp_path: Path) -> None:
     refused = await run("status", "--state", str(tmp_path), "--gateway", "http://[", code=1)
     assert "http://[ is no gateway" in refused["error"]["message"]
+
+
+@pytest.mark.parametrize("command", ["claim", "watch"])
+async def test_without_a_wallet_the_command_that_makes_one_is_named(
+    run: Run, chain: AgreedChain, devnet: Devnet, tmp_path: Path, command: str
+) -> None:
+    scene = Scene(chain, devnet, tmp_path)
+    folder = str(scene.worker("a"))
+    home = str(tmp_path / "none")
+    refused = await run(command, "--state", folder, "--folder", home, code=1)
+    assert "`bombyx owner init` makes one" in refused["error"]["message"]
+
+
+async def test_the_network_of_the_wallet_is_named(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, shown = str(tmp_path / "owner"), []
+    for network in ("-239", "7"):
+        monkeypatch.setenv("BOMBYX_TON_NETWORK", network)
+        capsys.readouterr()
+        assert await asyncio.to_thread(main, ["owner", "init", "--folder", home]) == 0
+        shown.append(capsys.readouterr().out)
+    assert "an address of mainnet" in shown[0]
+    assert "an address of a devnet" in shown[1]
+    assert shown[0].split()[3] != shown[1].split()[3]

@@ -101,10 +101,11 @@ function prices(worker) {
   ]);
   if (!rows.length) return [];
   const advice = worker.prices
-    .filter((one) => one.quarter_prices && !one.among_cheapest_quarter)
+    .filter((one) => one.own_cost_nano === null || (one.quarter_prices && !one.among_cheapest_quarter))
     .map((one) => {
-      const flags = Object.entries(one.quarter_prices).map(([name, value]) => `--${name.replaceAll("_", "-")} ${value}`);
-      return made("p", {}, `Among the cheapest quarter for ${one.model}: `, made("code", {}, flags.join(" ")));
+      const isNew = one.own_cost_nano === null;
+      const flags = Object.entries(isNew ? one.middle_prices : one.quarter_prices).map(([name, value]) => `--${name.replaceAll("_", "-")} ${value}`);
+      return made("p", {}, `${isNew ? "In the middle of what others ask" : "Among the cheapest quarter"} for ${one.model}: `, made("code", {}, flags.join(" ")));
     });
   const names = ["model", "own", "cheapest quarter", "middle", "dearest quarter", "cheaper others"];
   return [made("h3", {}, "Prices of a typical request, GRAM"), table(names, rows), ...advice];
@@ -143,7 +144,7 @@ function links(worker) {
 
 function shown(worker) {
   const name = worker.running ? `${worker.models.join(", ")}` : worker.state;
-  const state = worker.serving ? "serves" : worker.running ? "does not serve" : "does not run";
+  const state = worker.serving ? "serves" : worker.running ? "does not serve" : worker.starting ? "starts" : "does not run";
   const head = made(
     "div",
     { className: "head" },
@@ -153,7 +154,7 @@ function shown(worker) {
     worker.running ? made("span", { className: "soft" }, worker.state) : null,
   );
   const problems = worker.problems.map((one) => made("p", { className: one.stops ? "problem stops" : "problem" }, one.sentence));
-  const rest = worker.running ? [facts(worker), charts(worker), ...models(worker), ...links(worker), ...prices(worker), ...refusals(worker), ...gpus(worker)] : [];
+  const rest = worker.running ? [facts(worker), charts(worker), ...models(worker), ...links(worker), ...prices(worker), ...refusals(worker), ...gpus(worker)] : prices(worker);
   return made("article", { className: "worker" }, head, ...problems, ...rest);
 }
 
