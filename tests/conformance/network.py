@@ -29,10 +29,14 @@ class Running:
 
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[Running]:
-    """A network with the scripted engine, stopped when the block ends."""
+    """A network with the scripted engine, stopped when the block ends.
+
+    Prepaid, so that a poor key is refused: with a chain the sidecar would pay for it by channel.
+    """
     port = FIRST_PORT + os.getpid() % 500 * 10
     ports = ("--port", str(port), "--gateway-port", str(port + 5))
-    command = [BOMBYX, "up", "--engine", "scripted", "--json", "--state", str(folder), *ports]
+    command = [BOMBYX, "up", "--engine", "scripted", "--chain", "none", "--json", *ports]
+    command += ["--state", str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

@@ -143,9 +143,10 @@ async def test_limits_count_a_handed_on_request_once(pair: Pair) -> None:
     content = json.dumps(body("say: hi", stream=False)).encode()
     found = [
         (await pair.ask_other(content, media="application/json", key=key.secret)).status_code
-        for _ in range(3)
+        for _ in range(5)
     ]
-    assert found == [200, 200, 429]
+    assert set(found) == {200, 429}
+    assert 2 <= found.count(200) <= 4  # more than two where a minute ended in between
 
 
 @pytest.mark.spec("10.6-a")

@@ -179,7 +179,8 @@ class SqliteOutbox:
         try:
             yield
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # a full disk takes it back by itself
+                self._db.execute("ROLLBACK")
             raise
         if self._db.in_transaction:  # else the block took it back
             self._db.execute("COMMIT")

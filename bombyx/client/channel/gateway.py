@@ -15,6 +15,7 @@ from bombyx.errors import (
     CloseInFlight,
     GatewayUnreachable,
     PaymentRefused,
+    Unauthenticated,
 )
 from bombyx.money.channel.documents import (
     ChannelView,
@@ -27,7 +28,7 @@ from bombyx.money.channel.terms import PaymentTerms, decode_terms
 MAX_BYTES = 65_536
 NOT_DEPLOYED = "channel_not_found"
 """The chain shows no such channel yet: ask again."""
-_OK, _NOT_FOUND, _CONFLICT = 200, 404, 409
+_OK, _NO_KEY, _NOT_FOUND, _CONFLICT = 200, 401, 404, 409
 _MAX_SENTENCE = 500
 Kind = TypeVar("Kind")
 
@@ -111,9 +112,11 @@ def _read(answer: httpx2.Response, kind: type[Kind]) -> Kind:
         raise BadAnswer("the gateway's answer about a channel cannot be read") from None
 
 
-def _refusal(answer: Any) -> PaymentRefused:
+def _refusal(answer: Any) -> PaymentRefused | Unauthenticated:
     error = _error(answer)
     said = error.message[:_MAX_SENTENCE] or f"status {answer.status_code}"
+    if answer.status_code == _NO_KEY:
+        return Unauthenticated(f"the gateway refused the key: {said}")
     return PaymentRefused(f"the gateway refused ({error.code or answer.status_code}): {said}")
 
 

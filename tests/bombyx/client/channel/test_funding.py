@@ -27,6 +27,7 @@ from bombyx.errors import (
     SetupError,
     TermsRefused,
     TopUpRefused,
+    Unauthenticated,
 )
 from bombyx.money.channel import spending
 from bombyx.money.channel.acceptance import ChannelRow
@@ -522,6 +523,16 @@ async def test_a_gateways_words_are_read_with_care(office: Office) -> None:
         office.down = True
         with pytest.raises(GatewayUnreachable):
             await routes.terms()
+
+
+async def test_a_wrong_key_is_told_as_such_and_not_as_a_payment() -> None:
+    body = b'{"error":{"message":"unknown key","code":"invalid_api_key"}}'
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(401, content=body))
+    async with httpx2.AsyncClient(transport=transport) as client:
+        routes = GatewayRoutes(client, origin="http://g.test", authorization="Bearer x")
+        for asked in (routes.terms(), routes.view("00" * 32), routes.identity(policy())):
+            with pytest.raises(Unauthenticated, match="unknown key"):
+                await asked
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"error":7}', b"\xff" * 70_000])
