@@ -30,7 +30,6 @@ from ton.channels.orders import coop_close, finish_close, open_message, start_cl
 from ton.channels.seen import Seen, look
 from ton.settings import DEVNET, TonSettings
 from ton.wallet.errors import OrderFailed
-from ton.wallet.outbox import State
 from ton.wallet.outgoing import Outgoing
 from ton.wallet.wallet import Wallet, open_wallet
 
@@ -40,8 +39,6 @@ LINK_SECONDS = 900.0
 """How long a person may take with his phone."""
 POLL, DEVNET_POLL = 1.0, 0.05
 """Seconds between two looks; a devnet makes a block before it answers."""
-MAX_ATTEMPTS = 100
-_FAILED = frozenset({State.SKIPPED, State.BOUNCED})
 Arrived = Callable[[Seen | None], bool]
 
 
@@ -126,21 +123,12 @@ class WalletSide(_Orders):
         channel: Channel,  # noqa: ARG002  (of the other sides)
         arrived: Arrived,  # noqa: ARG002
     ) -> None:
-        kept = await self._wallet.put(await self._name(order), message)
+        kept = await self._wallet.put(await self._wallet.untried(order), message)
         sent = await self._wallet.settle(kept.id, seconds=SECONDS)
         happened = await self._wallet.effect(sent, seconds=SECONDS)
         if not happened.transaction.succeeded:
             code = happened.transaction.exit_code
             raise OrderFailed(f"the channel refused {order} with exit code {code}")
-
-    async def _name(self, order: str) -> str:
-        """The order's name, or the next where one of that name came to nothing."""
-        for attempt in range(MAX_ATTEMPTS):
-            name = f"{order} #{attempt}" if attempt else order
-            known = await self._wallet.get(name)
-            if known is None or known.state not in _FAILED:
-                return name
-        raise OrderFailed(f"{order} failed {MAX_ATTEMPTS} times")
 
 
 class LinkSide(_Orders):

@@ -142,7 +142,7 @@ async def test_what_the_channel_refuses_is_an_error(root: Path, side: WalletSide
 async def test_an_order_that_came_to_nothing_gets_another_name(
     root: Path, side: WalletSide, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bombyx.client.channel.ton_side.MAX_ATTEMPTS", 2)
+    monkeypatch.setattr("ton.wallet.wallet.MAX_ATTEMPTS", 2)
     one, _ = await opened(root, side)
     for why in ("bounced|exit code", "bounced|exit code", "failed 2 times"):
         with pytest.raises(OrderFailed, match=why):
