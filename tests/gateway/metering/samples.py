@@ -1,7 +1,9 @@
 """Rows for tests, short to write; numbers make them unique."""
 
+import asyncio
 import contextlib
 import hashlib
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import text
@@ -54,9 +56,8 @@ async def execute(url: str, statement: str, **values: Any) -> list[Any]:
     """Run one statement beside the store."""
     path = database.sqlite_path(url)
     if path is not None:
-        # Without the engine: random histories ask thousands of times.
-        with contextlib.closing(database.connect_sqlite(path)) as raw:
-            return raw.execute(statement, values).fetchall()
+        # In a thread: whoever holds the file's lock may need this loop to let go of it.
+        return await asyncio.to_thread(_execute, path, statement, values)
     engine = database.create_engine(url)
     try:
         async with engine.begin() as connection:
@@ -64,6 +65,12 @@ async def execute(url: str, statement: str, **values: Any) -> list[Any]:
             return [tuple(row) for row in result] if result.returns_rows else []
     finally:
         await engine.dispose()
+
+
+def _execute(path: Path, statement: str, values: dict[str, Any]) -> list[Any]:
+    """Without the engine: random histories ask thousands of times."""
+    with contextlib.closing(database.connect_sqlite(path)) as raw:
+        return raw.execute(statement, values).fetchall()
 
 
 async def fund(url: str, account: str = "alice", amount: int = 1_000) -> None:
