@@ -84,16 +84,16 @@ async def chain(context: ContextDep, _key: AdminDep) -> ChainView:
 
 
 @router.post("/channels/{channel}/claim", status_code=202)
-async def claim_channel(channel: ChannelId, context: ContextDep, _key: AdminDep) -> OrderView:
+async def claim_channel(channel: ChannelId, context: ContextDep, key: AdminDep) -> OrderView:
     """Claim now what a channel was charged, however little that is."""
-    done = await of_chain(context.watch).claim_channel(channel)
+    done = await of_chain(context.watch).claim_channel(channel, actor=key.id)
     return OrderView(order=done, **dict(_chain(context)))
 
 
 @router.post("/channels/{channel}/close", status_code=202)
-async def close_channel(channel: ChannelId, context: ContextDep, _key: AdminDep) -> OrderView:
+async def close_channel(channel: ChannelId, context: ContextDep, key: AdminDep) -> OrderView:
     """End a channel with a last claim; it takes no more requests, and its client gets the rest."""
-    done = await of_chain(context.watch).close_channel(channel)
+    done = await of_chain(context.watch).close_channel(channel, actor=key.id)
     return OrderView(order=done, **dict(_chain(context)))
 
 
@@ -111,14 +111,14 @@ async def resume_channel(channel: ChannelId, context: ContextDep, key: AdminDep)
 
 
 @router.post("/owners/{owner}/channel", status_code=202)
-async def pay_owner(owner: OwnerId, context: ContextDep, _key: AdminDep) -> ChainView:
+async def pay_owner(owner: OwnerId, context: ContextDep, key: AdminDep) -> ChainView:
     """Open a payout channel to an owner of workers now, however little is owed."""
-    await of_chain(context.watch).pay_owner(owner)
+    await of_chain(context.watch).pay_owner(owner, actor=key.id)
     return _chain(context)
 
 
 @router.post("/chain/resume")
-async def resume(context: ContextDep, _key: AdminDep) -> ChainView:
+async def resume(context: ContextDep, key: AdminDep) -> ChainView:
     """Send on after `wallet_foreign`: a person has looked at what the wallet sent without us."""
-    await of_chain(context.watch).resume()
+    await of_chain(context.watch).resume(actor=key.id)
     return _chain(context)

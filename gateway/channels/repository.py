@@ -230,12 +230,20 @@ class Channels:
 
     # --- What its operator asks ---
 
-    async def end_asked(self, channel_id: str) -> StoredChannel:
+    async def end_asked(self, channel_id: str, *, actor: str) -> StoredChannel:
         """The operator wants it ended: no new reserves, and its client cannot take that back.
 
         Raises what `acceptance.end_asked` does.
         """
-        return await self._step(channel_id, acceptance.end_asked)
+        async with writing(self._engine) as connection:
+            before = await _locked(connection, channel_id)
+            after = acceptance.end_asked(before.row)
+            if after != before.row:
+                await record(
+                    connection, actor, "channel.end", target=channel_id,
+                    charged_nano=str(after.charged),
+                )  # fmt: skip
+            return await _save(connection, before, after)
 
     @contextlib.asynccontextmanager
     async def held(self, channel_id: str) -> AsyncIterator[tuple[AsyncConnection, StoredChannel]]:

@@ -40,7 +40,7 @@ class Watch(Protocol):
         """What lasts; known to the process that watches, which is the one with the lowest slot."""
         ...
 
-    async def claim_channel(self, channel: str) -> Ordered:
+    async def claim_channel(self, channel: str, *, actor: str) -> Ordered:
         """Claim what a channel was charged, however little that is; again: nothing new.
 
         What the chain refused too often is tried anew. Raises `ChannelNotFound`, `ChannelClosed`,
@@ -48,7 +48,7 @@ class Watch(Protocol):
         """
         ...
 
-    async def close_channel(self, channel: str) -> Ordered:
+    async def close_channel(self, channel: str, *, actor: str) -> Ordered:
         """End a channel with a last claim, for an administrator; again: nothing new.
 
         Its client cannot take that back; with `CloseInFlight` it ends as soon as nothing runs. What
@@ -67,14 +67,14 @@ class Watch(Protocol):
         """
         ...
 
-    async def pay_owner(self, owner: str) -> None:
+    async def pay_owner(self, owner: str, *, actor: str) -> None:
         """Open a payout channel to an owner of workers, however little is owed; again: nothing new.
 
         Raises `NotFound` for an owner whom no channel can pay, and `DepositCap`.
         """
         ...
 
-    async def resume(self) -> None:
+    async def resume(self, *, actor: str) -> None:
         """A person has looked at what the wallet sent without us: send on."""
         ...
 

@@ -17,6 +17,7 @@ from bombyx.money.channel.addresses import account_of
 from bombyx.money.channel.identity import PAYOUT_CHALLENGE_S, Channel, ChannelConfig
 from bombyx.money.channel.payout import LEAST_DEPOSIT, deposit_now, deposit_wanted
 from bombyx.money.voucher import is_strong_key
+from gateway.accounts.audit import record
 from gateway.channels.chain.claims import query_id_of
 from gateway.channels.chain.outbox import SqlOutbox
 from gateway.channels.chain.troubles import Troubles
@@ -145,7 +146,7 @@ class Keeper:
         if channel is not None and amount:
             await self._open(owner, channel, amount)
 
-    async def begin_now(self, owner: str) -> None:
+    async def begin_now(self, owner: str, *, actor: str) -> None:
         """The same with the least deposit, however little is owed; one that is there is enough.
 
         Raises `NotFound` for an owner whom no channel can pay, and `DepositCap`.
@@ -153,9 +154,11 @@ class Keeper:
         channel = await self._new_channel(owner)
         if channel is None:
             raise NotFound("no worker of this owner named an address and a key for channels")
+        if await self.payouts.is_paid(owner):
+            return
         if self.most - await self.payouts.locked(owner) < LEAST_DEPOSIT:
             raise DepositCap("this owner's channels hold max_payout_deposit_nano already")
-        await self._open(owner, channel, LEAST_DEPOSIT)
+        await self._open(owner, channel, LEAST_DEPOSIT, actor=actor)
 
     async def _new_channel(self, owner: str) -> Channel | None:
         payee, key = account_of(owner), await self.payouts.key_of(owner)
@@ -163,12 +166,17 @@ class Keeper:
             return None
         return self._channel(payee, key)
 
-    async def _open(self, owner: str, channel: Channel, amount: int) -> None:
+    async def _open(self, owner: str, channel: Channel, amount: int, *, actor: str = "") -> None:
+        """`actor` where a person wanted it."""
         order_id = f"{PREFIX}{channel.account.hex()}:{amount}:{self.unix()}"
         message = orders.open_message(channel, amount, query_id=query_id_of(order_id))
         async with writing(self.engine) as connection:
             if await self.payouts.begin_in(connection, owner, channel, ordered=amount):
                 await self.outbox.put_in(connection, order_id, message)
+                if actor:
+                    await record(
+                        connection, actor, "payout.open", target=owner, amount_nano=str(amount)
+                    )
                 _log.info("payout_opened", channel=channel.account.hex(), amount_nano=str(amount))
 
     async def _amount(self, stored: StoredPayout) -> int:

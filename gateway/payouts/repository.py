@@ -91,6 +91,11 @@ class Payouts:
         async with self._engine.connect() as connection:
             return int((await connection.execute(query)).scalar_one())
 
+    async def is_paid(self, owner: str) -> bool:
+        """Whether an owner has a channel that pays."""
+        async with self._engine.connect() as connection:
+            return await _find(connection, self._is_live(owner)) is not None
+
     async def waiting(self) -> list[str]:
         """Owners who are owed enough for a channel, named a key, and have none."""
         has_one = (

@@ -403,7 +403,7 @@ async def test_an_end_of_the_gateways_is_not_taken_back_by_registering_again(
     assert (await client.ask(10**11)).status_code == 200
     channels = Channels(paying.net.context.engine)
     await paying.net.settled()
-    await channels.end_asked(client.id)
+    await channels.end_asked(client.id, actor="boss")
     for _ in range(2):
         view = canonical.decode((await client.register()).content, ChannelView)
         assert view.state == "closing"
@@ -411,7 +411,7 @@ async def test_an_end_of_the_gateways_is_not_taken_back_by_registering_again(
     assert (await channels.row(client.id)).row.ending
     # Without a voucher there is nothing to end it by: that is the client's to take back.
     unused = await paying.ready()
-    await channels.end_asked(unused.id)
+    await channels.end_asked(unused.id, actor="boss")
     view = canonical.decode((await unused.register()).content, ChannelView)
     assert view.state == "open"
 

@@ -15,6 +15,7 @@ from bombyx.errors import ChannelClosed, ChannelRolledBack
 from bombyx.money.channel import acceptance
 from bombyx.money.channel.acceptance import ChannelRow
 from bombyx.money.channel.closing import claim_due
+from gateway.accounts.audit import record
 from gateway.channels.chain.outbox import SqlOutbox
 from gateway.channels.chain.troubles import Troubles
 from gateway.channels.chain.watcher import Watched
@@ -91,8 +92,8 @@ class Claims:
                 return False  # since it was looked at
             return await self._claim_in(connection, stored, asked=False) == "ordered"
 
-    async def claim_now(self, channel_id: str) -> Ordered:
-        """Order a claim of what was charged, whatever it costs.
+    async def claim_now(self, channel_id: str, *, actor: str) -> Ordered:
+        """Order a claim of what was charged, whatever it costs, for an administrator.
 
         One that the chain refused too often is tried again. Raises `ChannelNotFound`,
         `ChannelClosed`, `ChannelRolledBack`.
@@ -102,7 +103,13 @@ class Claims:
                 raise ChannelClosed("this channel is closed: what it was charged is claimed")
             if stored.row.halted:
                 raise ChannelRolledBack("this channel waits for its operator")
-            return await self._claim_in(connection, stored, asked=True)
+            done = await self._claim_in(connection, stored, asked=True)
+            if done == "ordered":
+                await record(
+                    connection, actor, "channel.claim", target=channel_id,
+                    charged_nano=str(stored.row.charged),
+                )  # fmt: skip
+            return done
 
     async def _claim_in(
         self, connection: AsyncConnection, stored: StoredChannel, *, asked: bool

@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 
 from bombyx.errors import BombyxError, ChannelRolledBack
+from gateway.accounts.audit import record
 from gateway.channels.chain.claims import Claims
 from gateway.channels.chain.deposits import Deposits
 from gateway.channels.chain.outbox import SqlOutbox
@@ -19,11 +20,13 @@ from gateway.channels.chain.resuming import Resuming
 from gateway.channels.chain.troubles import BROKEN, Troubles
 from gateway.channels.chain.watcher import Watched, Watcher
 from gateway.channels.chain.withdrawals import PREFIX
+from gateway.channels.ledger import writing
 from gateway.channels.rows import StoredChannel
 from gateway.channels.treasury import Ordered, Trouble
 from gateway.metering.port import Processes
 from gateway.payouts.keeper import Keeper
 from ton.chain.port import Happened
+from ton.codec.cells import raw
 from ton.wallet.errors import WalletForeign
 from ton.wallet.wallet import Wallet
 
@@ -71,15 +74,15 @@ class ChainTask:
         """See `Watch.troubles`."""
         return self.told.all()
 
-    async def claim_channel(self, channel: str) -> Ordered:
+    async def claim_channel(self, channel: str, *, actor: str) -> Ordered:
         """See `Watch.claim_channel`."""
-        return await self.claims.claim_now(channel)
+        return await self.claims.claim_now(channel, actor=actor)
 
-    async def close_channel(self, channel: str) -> Ordered:
+    async def close_channel(self, channel: str, *, actor: str) -> Ordered:
         """See `Watch.close_channel`."""
         # Two steps: what runs still keeps the order back, and nothing new may begin meanwhile. The
         # rounds order it then, without being asked again.
-        await self.watcher.channels.end_asked(channel)
+        await self.watcher.channels.end_asked(channel, actor=actor)
         return await self.claims.close(channel)
 
     async def resume_channel(self, channel: str, *, actor: str) -> StoredChannel:
@@ -88,12 +91,15 @@ class ChainTask:
         self.told.over(ChannelRolledBack.code, channel)
         return stored
 
-    async def pay_owner(self, owner: str) -> None:
+    async def pay_owner(self, owner: str, *, actor: str) -> None:
         """See `Watch.pay_owner`."""
-        await self.keeper.begin_now(owner)
+        await self.keeper.begin_now(owner, actor=actor)
 
-    async def resume(self) -> None:
+    async def resume(self, *, actor: str) -> None:
         """See `Watch.resume`."""
+        async with writing(self.keeper.engine) as connection:
+            # Before: a person's word is kept whatever stops the rest, which may be said again.
+            await record(connection, actor, "chain.resume", target=raw(self.wallet.address))
         paid = await self.wallet.accept_strangers()
         _log.warning("wallet_resumed", paid_before=[one.id for one in paid])
         self.told.over(WalletForeign.code, OWN)

@@ -1,5 +1,7 @@
 """Ends and claims that a person asks for: tried again, told, withdrawn and never doubled."""
 
+from functools import partial
+
 import pytest
 
 from bombyx.errors import ChannelClosed, ChannelClosing, ChannelRolledBack, CloseInFlight
@@ -60,7 +62,7 @@ async def test_a_client_that_registers_again_does_not_take_the_gateways_end_back
     assert not (await desk.register(told, OWNER, now=answer.valid_until + 301)).row.closing
     number = await gate.reserve(GRAM)
     with pytest.raises(CloseInFlight):
-        await gate.parts.task.close_channel(gate.id)
+        await gate.parts.task.close_channel(gate.id, actor="boss")
     for later in (0, 10**6):
         row = (await desk.register(told, OWNER, now=parties.devnet.now() + later)).row
         assert (row.closing, row.ending) == (True, True)
@@ -80,7 +82,7 @@ async def test_a_client_that_registers_again_does_not_take_the_gateways_end_back
 async def test_terms_that_the_client_signs_meanwhile_end_it_as_well(gate: Gate) -> None:
     await gate.begin()
     await gate.charge(SOME)
-    await gate.parts.task.close_channel(gate.id)
+    await gate.parts.task.close_channel(gate.id, actor="boss")
     answer = await counter(gate).close(gate.id, OWNER, now=gate.parties.devnet.now())
     assert answer.amount_nano == str(SOME)
     await gate.rounds(3)
@@ -92,7 +94,7 @@ async def test_a_restart_right_after_the_decision_orders_the_end(gate: Gate) -> 
     """As when the process dies between the two steps of an administrator's close."""
     await gate.begin()
     await gate.charge(SOME)
-    await gate.channels.end_asked(gate.id)
+    await gate.channels.end_asked(gate.id, actor="boss")
     async with gate.another() as again:
         for _ in range(3):
             await again.task.round()
@@ -103,11 +105,14 @@ async def test_a_queued_claim_goes_before_the_end(gate: Gate) -> None:
     await gate.begin()
     await gate.charge(SOME)
     task = gate.parts.task
-    assert await task.claim_channel(gate.id) == "ordered"
-    assert await task.close_channel(gate.id) == "ordered"
-    assert await task.close_channel(gate.id) == "under_way"
-    assert await task.claim_channel(gate.id) == "under_way"
+    assert await task.claim_channel(gate.id, actor="boss") == "ordered"
+    assert await task.close_channel(gate.id, actor="boss") == "ordered"
+    assert await task.close_channel(gate.id, actor="boss") == "under_way"
+    assert await task.claim_channel(gate.id, actor="boss") == "under_way"
     assert await gate.orders() == [("claim:0", "queued"), ("close:0", "queued")]
+    # Who asked is kept once for each change, not for each question.
+    for action in ("channel.claim", "channel.end"):
+        assert await gate.audited(action) == [{"charged_nano": str(SOME)}]
     await gate.rounds(3)
     assert await gate.orders() == [("claim:0", "sent"), ("close:0", "sent")]
     row = (await gate.row()).row
@@ -119,8 +124,8 @@ async def test_two_processes_end_a_channel_once(gate: Gate) -> None:
     await gate.begin()
     await gate.charge(SOME)
     async with gate.another() as other:
-        await gate.parts.task.close_channel(gate.id)
-        await other.task.close_channel(gate.id)
+        await gate.parts.task.close_channel(gate.id, actor="boss")
+        await other.task.close_channel(gate.id, actor="boss")
         for _ in range(3):
             await other.task.round()
             await gate.rounds()
@@ -133,7 +138,7 @@ async def test_a_lost_request_that_comes_back_is_in_the_end_too(gate: Gate) -> N
     await gate.begin()
     await gate.charge(SOME)
     await gate.give_up(await gate.reserve(3 * SOME))  # its voucher covers what was lost
-    await gate.parts.task.close_channel(gate.id)
+    await gate.parts.task.close_channel(gate.id, actor="boss")
     await bring_back(gate, 90, SOME)
     await gate.rounds(3)
     row = (await gate.row()).row
@@ -146,7 +151,7 @@ async def test_a_queued_end_waits_for_a_lost_request_that_runs_again(gate: Gate)
     await gate.begin()
     await gate.charge(SOME)
     await gate.give_up(await gate.reserve(3 * SOME))
-    await gate.parts.task.close_channel(gate.id)
+    await gate.parts.task.close_channel(gate.id, actor="boss")
     claim = new_claim(90, reserve=SOME, channel=gate.id)
     await gate.store.restore([RestoredClaim(claim, 1, (SLOT, gate.epoch))])
     await gate.rounds(2)
@@ -164,7 +169,7 @@ async def test_an_end_that_a_signed_message_holds_is_not_withdrawn(
     await gate.begin()
     await gate.charge(SOME)
     await gate.give_up(await gate.reserve(3 * SOME))
-    await gate.parts.task.close_channel(gate.id)
+    await gate.parts.task.close_channel(gate.id, actor="boss")
     flaky.loses = True
     await gate.rounds()
     assert await gate.orders() == [("close:0", "signed")]
@@ -188,7 +193,7 @@ async def test_an_end_that_bounces_is_tried_again_told_and_tried_when_a_person_a
     await gate.begin()
     await gate.charge(10)  # never worth a claim
     good = await damage(gate)
-    end = gate.parts.task.close_channel
+    end = partial(gate.parts.task.close_channel, actor="boss")
     await end(gate.id)
     await gate.rounds(3 * MAX_TRIES + 1)
     refused = [(f"close:{number}", "bounced") for number in range(MAX_TRIES)]
@@ -208,7 +213,7 @@ async def test_an_end_that_bounces_is_tried_again_told_and_tried_when_a_person_a
 async def test_an_end_that_the_wallet_could_not_send_is_ordered_anew(gate: Gate) -> None:
     await gate.begin()
     await gate.charge(SOME)
-    await gate.parts.task.close_channel(gate.id)
+    await gate.parts.task.close_channel(gate.id, actor="boss")
     await execute(gate.url, "UPDATE chain_order SET state = 'skipped'")
     await gate.rounds(3)
     assert await gate.orders() == [("close:0", "skipped"), ("close:1", "sent")]
@@ -221,7 +226,7 @@ async def test_a_claim_that_was_refused_too_often_is_tried_when_a_person_asks(ga
     good = await damage(gate)
     await gate.rounds(3 * MAX_TRIES + 1)
     assert gate.troubles() == {"claim_failed"}
-    claim = gate.parts.task.claim_channel
+    claim = partial(gate.parts.task.claim_channel, actor="boss")
     for tries in (MAX_TRIES, 2 * MAX_TRIES):  # three more for each time that it is asked
         assert len(await gate.orders()) == tries
         assert await claim(gate.id) == "ordered"
@@ -241,26 +246,26 @@ async def test_a_claim_says_why_it_is_not_made(gate: Gate) -> None:
     await gate.charge(SOME)
     await gate.channels.rolled_back(gate.id, SOME + 1)
     with pytest.raises(ChannelRolledBack):
-        await gate.parts.task.claim_channel(gate.id)
+        await gate.parts.task.claim_channel(gate.id, actor="boss")
     await gate.channels.closed(gate.id)
     with pytest.raises(ChannelClosed):
-        await gate.parts.task.claim_channel(gate.id)
+        await gate.parts.task.claim_channel(gate.id, actor="boss")
 
 
 async def test_a_claim_that_is_paid_after_all_hides_no_refused_end(gate: Gate) -> None:
     await gate.begin()
     await gate.charge(GRAM)
     good = await damage(gate)
-    await gate.parts.task.close_channel(gate.id)
+    await gate.parts.task.close_channel(gate.id, actor="boss")
     await gate.rounds(6 * MAX_TRIES + 2)
     await mend(gate, good)
-    assert await gate.parts.task.claim_channel(gate.id) == "ordered"
+    assert await gate.parts.task.claim_channel(gate.id, actor="boss") == "ordered"
     for _ in range(3):
         await gate.rounds()
         assert gate.troubles() == {"claim_failed"}
     row = (await gate.row()).row
     assert (row.claimed, row.closed) == (GRAM, False)
-    assert await gate.parts.task.close_channel(gate.id) == "ordered"
+    assert await gate.parts.task.close_channel(gate.id, actor="boss") == "ordered"
     await gate.rounds(3)
     assert (await gate.row()).row.closed
     assert gate.troubles() == set()
@@ -270,7 +275,7 @@ async def test_a_refused_claim_is_no_trouble_once_its_channel_has_ended(gate: Ga
     await gate.begin()
     await gate.charge(GRAM)
     await damage(gate)
-    await gate.parts.task.close_channel(gate.id)
+    await gate.parts.task.close_channel(gate.id, actor="boss")
     # Both are refused, each by itself.
     await gate.rounds(6 * MAX_TRIES + 2)
     assert gate.troubles() == {"claim_failed"}

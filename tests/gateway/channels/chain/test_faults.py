@@ -62,7 +62,7 @@ async def test_an_outbox_from_an_old_copy_sends_nothing(gate: Gate) -> None:
     await gate.rounds(3)
     assert gate.parties.devnet.account(raw(somebody)).balance == paid
     assert "wallet_foreign" in gate.troubles()
-    await task.resume()
+    await task.resume(actor="boss")
     await gate.rounds(3)
     assert gate.parties.devnet.account(raw(somebody)).balance == paid
     assert gate.troubles() == set()
@@ -206,8 +206,10 @@ async def test_what_was_sent_just_before_a_stranger_s_message_is_not_sent_again(
     await by_hand.settle("theirs", seconds=20)
     await gate.rounds(2)
     assert "wallet_foreign" in gate.troubles()
-    await gate.parts.task.resume()
+    await gate.parts.task.resume(actor="boss")
     await gate.rounds(4)
     assert gate.parties.devnet.account(raw(SOMEBODY)).balance == before + GRAM
     assert gate.troubles() == set()
+    rows = await execute(gate.url, "SELECT actor FROM audit_log WHERE action = 'chain.resume'")
+    assert [row[0] for row in rows] == ["boss"]
     words.close()

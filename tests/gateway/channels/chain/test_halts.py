@@ -106,7 +106,7 @@ async def test_a_halted_channel_serves_again_by_what_the_chain_paid(gate: Gate) 
     await gate.rounds(3)
     assert (await gate.row()).row.claimed == (await gate.parties.look()).claimed == 3 * GRAM + SOME
     assert gate.troubles() == set()
-    await gate.parts.task.close_channel(gate.id)
+    await gate.parts.task.close_channel(gate.id, actor="boss")
     await gate.rounds(3)
     assert await posted(gate.url, channel_account(gate.id)) == 0
 

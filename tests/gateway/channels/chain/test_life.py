@@ -1,5 +1,7 @@
 """A channel's life as the gateway watches it, on the real TVM and both databases."""
 
+from functools import partial
+
 import pytest
 
 from bombyx.errors import (
@@ -143,7 +145,7 @@ async def test_the_gateway_ends_a_channel_with_what_was_charged(gate: Gate) -> N
     await gate.begin()
     await gate.charge(GRAM // 100)
     number = await gate.reserve(GRAM)
-    end = gate.parts.task.close_channel
+    end = partial(gate.parts.task.close_channel, actor="boss")
     with pytest.raises(CloseInFlight):
         await end(gate.id)
     await gate.give_up(number)
@@ -162,7 +164,7 @@ async def test_an_end_by_the_gateway_is_not_taken_back_and_comes_by_itself(gate:
     await gate.charge(GRAM // 100)
     number = await gate.reserve(GRAM)
     with pytest.raises(CloseInFlight):
-        await gate.parts.task.close_channel(gate.id)
+        await gate.parts.task.close_channel(gate.id, actor="boss")
     with pytest.raises(ChannelClosing):
         await gate.channels.reopened(gate.id, now=gate.parties.devnet.now())
     with pytest.raises(AssertionError, match="ChannelClosing"):
@@ -177,7 +179,7 @@ async def test_an_end_by_the_gateway_is_not_taken_back_and_comes_by_itself(gate:
 
 async def test_a_person_may_have_the_gateway_claim_however_little_there_is(gate: Gate) -> None:
     await gate.begin()
-    now = gate.parts.task.claim_channel
+    now = partial(gate.parts.task.claim_channel, actor="boss")
     await now(gate.id)
     await gate.rounds()
     assert (await gate.row()).row.claimed == 0
@@ -197,10 +199,10 @@ async def test_a_channel_without_a_voucher_is_its_client_s_to_close(gate: Gate) 
     with pytest.raises(CloseNotAsked, match="still takes requests"):
         await gate.parts.task.claims.close(gate.id)
     with pytest.raises(CloseNotAsked, match="no voucher"):
-        await gate.parts.task.close_channel(gate.id)
+        await gate.parts.task.close_channel(gate.id, actor="boss")
     await gate.channels.rolled_back(gate.id, 1)
     with pytest.raises(ChannelRolledBack):
-        await gate.parts.task.close_channel(gate.id)
+        await gate.parts.task.close_channel(gate.id, actor="boss")
 
 
 async def test_what_a_tombstone_s_requests_held_is_paid_back_when_they_end(gate: Gate) -> None:

@@ -59,7 +59,7 @@ async def test_what_our_channels_answer_is_noted_nowhere(gate: Gate) -> None:
     await gate.begin()
     await gate.charge(GRAM)
     await gate.rounds(3)
-    await gate.parts.task.close_channel(gate.id)
+    await gate.parts.task.close_channel(gate.id, actor="boss")
     await gate.rounds(3)
     assert (await gate.row()).row.closed
     assert await gate.audited("deposit.unmatched") == []
