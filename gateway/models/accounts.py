@@ -57,6 +57,9 @@ Index("ix_account_recall", account.c.id, sqlite_where=_RECALLED, postgresql_wher
 
 _ONCE = text("kind IN ('credit', 'deposit', 'payback', 'withdrawal', 'voucher', 'payout')")
 
+MOVED = text("kind IN ('deposit', 'withdrawal')")
+"""Money that came from an address or went to one, which is the entry's `ref`."""
+
 ledger_entry = Table(
     "ledger_entry",
     metadata,
@@ -88,6 +91,7 @@ ledger_entry = Table(
         postgresql_where=_ONCE,
     ),
     Index(None, "account", "id"),
+    Index("ix_ledger_entry_moved", "account", "ref", sqlite_where=MOVED, postgresql_where=MOVED),
 )
 
 api_key = Table(

@@ -3,10 +3,11 @@
 import asyncio
 
 import pytest
+from sqlalchemy.dialects import sqlite
 
 from bombyx.errors import Forbidden, IdempotencyConflict, InsufficientQuota
 from gateway.accounts.repository import Accounts
-from gateway.channels.chain.withdrawals import LEAST
+from gateway.channels.chain.withdrawals import LEAST, paid_from
 from gateway.channels.treasury import Withdrawal
 from gateway.database import create_engine
 from tests.gateway.channels.chain.fixtures import Gate
@@ -166,3 +167,17 @@ async def test_money_leaves_for_the_address_that_was_checked(gate: Gate) -> None
     assert order is not None
     sent = Outgoing(gate.parties.client.address, GRAM, bounce=False)
     assert (order.outgoing, order.state) == (sent, State.SENT)
+
+
+async def test_what_came_from_an_address_is_found_beside_millions_of_charges(gate: Gate) -> None:
+    """Asked under the account's lock; SQLite tells its plan also for an empty table."""
+    if gate.url.startswith("postgresql"):
+        rows = await execute(
+            gate.url, "SELECT indexname FROM pg_indexes WHERE indexname = 'ix_ledger_entry_moved'"
+        )
+        assert len(rows) == 1
+        return
+    query = paid_from("alice", raw(SOMEBODY))
+    told = query.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
+    plan = await execute(gate.url, f"EXPLAIN QUERY PLAN {told}")
+    assert "USING INDEX ix_ledger_entry_moved (account=? AND ref=?)" in str(plan[0])
