@@ -8,7 +8,8 @@ from pytoniq_core.boc.deserialize import SERIALIZED_BOC_PREFIX, Boc
 from ton.errors import MalformedCell
 
 MAX_CELLS: Final = 1 << 15
-"""Under a second of parsing; a proof has some hundreds, sixteen large transactions 25,000."""
+"""About a second of parsing, more on a busy machine; a proof has some hundreds, sixteen large
+transactions 25,000."""
 _HEAD: Final = 6
 _SIZE_BITS: Final = 0b111
 

@@ -1,4 +1,8 @@
-"""A liteserver to ask: connected by the first question, and anew when it was lost."""
+"""A liteserver to ask: connected by the first question, and anew when it was lost.
+
+Whoever asks may give up at any moment (see `ton.chain.asking`), so connecting is no part of a
+question: it goes on without those who waited for it, or a far one would never be connected.
+"""
 
 import asyncio
 from typing import Final
@@ -33,11 +37,14 @@ class Link:
         self._delays = delays
         self._line: Line | None = None
         self._is_closed = False
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Task[Line] | None = None
 
     async def close(self) -> None:
         """Hang up for good."""
         self._is_closed = True
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.gather(self._opening, return_exceptions=True)
         await self._drop(self._line)
 
     async def ask(self, question: bytes, *, again: bool = True) -> bytes:
@@ -73,14 +80,24 @@ class Link:
         return self._checked(answer)
 
     async def _open(self) -> Line:
-        async with self._opening:
-            line = self._line
-            if line is None or line.is_lost:
-                await self._drop(line)
-                self._line = line = await Line.open(self._place)
-                if self._is_closed:  # while it was opened
-                    await self._drop(line)
+        """The line, once it is open; no await before the task is there, or `close` misses it."""
+        line = self._line
+        if line is not None and not line.is_lost:
             return line
+        opening = self._opening
+        if opening is None or opening.done():
+            self._opening = opening = asyncio.create_task(self._connect(line))
+            opening.add_done_callback(_heed)
+        await asyncio.wait({opening})  # which, unlike awaiting it, never cancels it
+        if opening.cancelled():
+            raise Lost("was hung up on")
+        return opening.result()
+
+    async def _connect(self, lost: Line | None) -> Line:
+        async with asyncio.timeout(self._seconds):
+            await self._drop(lost)
+            self._line = line = await Line.open(self._place)
+        return line
 
     async def _drop(self, line: Line | None) -> None:
         if line is not None:
@@ -100,3 +117,9 @@ class Link:
         if code in _BUSY:
             raise Stumbled(f"answers with error {code}: {text}")
         raise Refused(code, text)
+
+
+def _heed(opening: "asyncio.Task[Line]") -> None:
+    """Look at why it failed, or asyncio complains where nobody waits any more."""
+    if not opening.cancelled():
+        opening.exception()

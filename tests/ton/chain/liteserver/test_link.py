@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -50,6 +51,24 @@ async def asking(
             yield node, server
         finally:
             await node.close()
+
+
+async def impatiently(node: Liteserver, *, times: int = 1) -> None:
+    for _ in range(times):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(node.account(HERE), 0.005)
+
+
+async def greeted(server: Server) -> None:
+    async with asyncio.timeout(10):
+        while not server.greeted:
+            await asyncio.sleep(0)
+
+
+def ours() -> list[str]:
+    """What runs for a link without being asked by the test."""
+    names = [str(task.get_coro()) for task in asyncio.all_tasks()]
+    return [one for one in names if "Line._listen" in one or "Link._connect" in one]
 
 
 @pytest.fixture
@@ -274,14 +293,71 @@ async def test_whoever_stops_waiting_disturbs_nobody(honest: Reply) -> None:
         await asyncio.sleep(0.03)
         await honest(talk, name, question)
 
-    async with asking(slow) as (node, server):
-        for _ in range(3):
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(node.account(HERE), 0.01)
+    async with asking(honest) as (node, server):
+        await node.account(HERE)
+        server.reply = slow
+        await impatiently(node, times=3)
         await asyncio.sleep(0.05)
         server.reply = honest
         assert (await node.account(HERE)).balance == GRAM
-        assert server.greeted <= 2
+        assert server.greeted == 1
+
+
+async def test_a_slow_greeting_outlasts_those_who_do_not_wait_for_it(honest: Reply) -> None:
+    async with asking(honest) as (node, server):
+        server.is_prompt = False
+        await impatiently(node, times=8)
+        asked = asyncio.ensure_future(node.account(HERE))
+        await asyncio.sleep(0.05)
+        server.talks[0].say(b"")
+        assert (await asked).balance == GRAM
+        assert server.greeted == 1
+
+
+async def test_a_greeting_that_nobody_waits_for_any_more_is_of_use(honest: Reply) -> None:
+    async with asking(honest) as (node, server):
+        server.is_prompt = False
+        await impatiently(node)
+        await greeted(server)
+        server.talks[0].say(b"")
+        await asyncio.sleep(0.02)
+        assert (await node.account(HERE)).balance == GRAM
+        assert server.greeted == 1
+
+
+async def test_a_failed_greeting_is_told_to_all_who_wait_and_tried_by_the_next(
+    honest: Reply,
+) -> None:
+    async with asking(honest) as (node, server):
+        server.is_prompt = False
+        asked = [asyncio.ensure_future(node.account(HERE)) for _ in range(3)]
+        await greeted(server)
+        await asyncio.sleep(0.02)
+        server.talks[0].writer.transport.abort()
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        assert all(isinstance(one, ProviderFault) for one in outcomes)
+        assert server.greeted == 1
+        server.is_prompt = True
+        assert (await node.account(HERE)).balance == GRAM
+        assert server.greeted == 2
+
+
+async def test_a_greeting_that_never_comes_is_given_up_where_nobody_waits(honest: Reply) -> None:
+    """In its own time, and without a word from asyncio about a failure that nobody heard."""
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: complaints.append(told))
+    async with asking(honest, seconds=SOON) as (node, server):
+        server.is_prompt = False
+        await impatiently(node)
+        await greeted(server)
+        async with asyncio.timeout(10):
+            while ours():
+                await asyncio.sleep(0.01)
+        server.is_prompt, node._link._seconds = True, 10
+        assert (await node.account(HERE)).balance == GRAM
+        assert server.greeted == 2
+    gc.collect()
+    assert not complaints
 
 
 async def test_a_flood_of_what_nobody_asked_for_is_hung_up_on(honest: Reply) -> None:
@@ -310,14 +386,13 @@ async def test_closing_tells_everybody_and_leaves_nothing() -> None:
         while not server.greeted:
             await asyncio.sleep(0)
         await asyncio.sleep(0.01)
-        before = asyncio.all_tasks()
+        before = ours()
         await node.close()
         outcomes = await asyncio.gather(*asked, return_exceptions=True)
         assert all(isinstance(one, ProviderFault) for one in outcomes)
         await node.close()
-        ours = {task for task in before if "Line._listen" in repr(task)}
-        assert ours
-        assert all(task.done() for task in ours)
+        assert before
+        assert not ours()
         with pytest.raises(ProviderFault, match="it is asked no more"):
             await node.account(HERE)
 
@@ -332,7 +407,27 @@ async def test_what_opens_while_it_is_closed_is_closed_too(honest: Reply) -> Non
             await asked
         await asyncio.sleep(0.01)
         assert node._link._line is None
-        assert not [task for task in asyncio.all_tasks() if "Line._listen" in repr(task)]
+        assert not ours()
+
+
+@pytest.mark.parametrize("is_awaited", [True, False])
+async def test_closing_while_it_opens_leaves_nothing(honest: Reply, is_awaited: bool) -> None:
+    async with asking(honest) as (node, server):
+        server.is_prompt = False
+        asked = asyncio.ensure_future(node.account(HERE))
+        await greeted(server)
+        if not is_awaited:
+            asked.cancel()
+            await asyncio.wait({asked})
+        assert ours()
+        await node.close()
+        assert not ours()
+        if is_awaited:
+            with pytest.raises(ProviderFault, match="it was hung up on"):
+                await asked
+        with pytest.raises(ProviderFault, match="it is asked no more"):
+            await node.account(HERE)
+        assert server.greeted == 1
 
 
 async def test_an_answer_about_another_block_is_a_fault(devnet: Devnet) -> None:
