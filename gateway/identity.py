@@ -4,17 +4,15 @@ One key, one role.
 They lie in the state folder, readable by their owner alone; processes of one gateway share them.
 """
 
-import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
 from bombyx.errors import SetupError
+from bombyx.files.durable import write_new
 from bombyx.money.channel.closing import ChannelSigner
 from bombyx.signing import SEED_BYTES, Role, Signer
 from gateway.metering.ticket import KEY_BYTES
-
-_OWNER_ONLY = 0o600
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -36,7 +34,6 @@ class GatewayKeys:
 def load_keys(state: Path) -> GatewayKeys:
     """Read the keys, making what is not there; raises `SetupError` for unsafe or torn files."""
     folder = state / "gateway"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return GatewayKeys(
         identity=Signer(Role.GATEWAY, _secret(folder / "identity.key", SEED_BYTES)),
         payer=Signer(Role.PAYER, _secret(folder / "payer.key", SEED_BYTES)),
@@ -49,23 +46,11 @@ def _secret(path: Path, size: int) -> bytes:
     """The file's hex, or fresh randomness; two processes that start together agree."""
     if path.exists() or path.is_symlink():
         return _read(path, size)
-    secret = secrets.token_bytes(size)
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     try:
-        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _OWNER_ONLY)
-        with os.fdopen(handle, "w") as file:
-            file.write(secret.hex() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        # Whole or not at all under its name, and never over a file that is there.
-        os.link(draft, path)
-    except FileExistsError:
-        return _read(path, size)
+        write_new(path, f"{secrets.token_bytes(size).hex()}\n".encode())
     except OSError as error:
         raise SetupError(f"cannot write {path}: {error.strerror}") from None
-    finally:
-        draft.unlink(missing_ok=True)
-    return secret
+    return _read(path, size)
 
 
 def _read(path: Path, size: int) -> bytes:

@@ -1,18 +1,14 @@
 """Small secrets in files of mode 0600: made once, whole or not at all, never through a link."""
 
-import contextlib
 import os
 import secrets
 import stat
 from pathlib import Path
 
 from bombyx.errors import SetupError
+from bombyx.files.durable import NO_FOLLOW, write_new
 
-_MODE = 0o600
-_DIRECTORY_MODE = 0o700
 _MAX_BYTES = 4096
-_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
-"""Windows has no such flag, and links there need rights."""
 
 
 def read_secret(path: Path) -> str | None:
@@ -21,7 +17,7 @@ def read_secret(path: Path) -> str | None:
     Raises `SetupError` for a link, a file of somebody else, or one that others may read.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | _NO_FOLLOW)
+        descriptor = os.open(path, os.O_RDONLY | NO_FOLLOW)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -57,18 +53,8 @@ def load_or_create_secret(path: Path) -> str:
     found = read_secret(path)
     if found is not None:
         return found
-    path.parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, _MODE)
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_hex(32) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):  # another process was first, its secret counts
-            os.link(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+    # Where another process was first, its secret counts.
+    write_new(path, f"{secrets.token_hex(32)}\n".encode())
     created = read_secret(path)
     if created is None:
         raise FileNotFoundError(path)

@@ -13,7 +13,7 @@ from pathlib import Path
 STARTING = "worker-starting"
 _OWNER_ONLY = 0o600
 
-if sys.platform == "win32":  # pragma: no cover - workers run where there are unix sockets
+if sys.platform == "win32":  # pragma: no cover - no worker runs there; its tools load
 
     def _lock(descriptor: int, *, alone: bool) -> None:
         """Nobody is told there."""
@@ -35,7 +35,7 @@ def starting(folder: Path) -> Iterator[Callable[[], None]]:
     path = folder / STARTING
     with contextlib.ExitStack() as held:
         with contextlib.suppress(OSError):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _OWNER_ONLY)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, _OWNER_ONLY)
             held.callback(os.close, descriptor)
             held.callback(path.unlink, missing_ok=True)
             _lock(descriptor, alone=True)
@@ -45,7 +45,7 @@ def starting(folder: Path) -> Iterator[Callable[[], None]]:
 def is_starting(folder: Path) -> bool:
     """Whether the worker of this state folder starts just now."""
     try:
-        descriptor = os.open(folder / STARTING, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(folder / STARTING, os.O_RDONLY)
     except OSError:
         return False
     try:

@@ -70,6 +70,7 @@ def test_links_are_refused(tmp_path: Path, target: str) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
     with pytest.raises(SetupError, match="cannot write"):
-        identity._secret(tmp_path / "missing" / "identity.key", 32)
+        load_keys(tmp_path / "file")
     assert "ab" not in repr(load_keys(tmp_path))[:40]

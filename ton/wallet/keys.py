@@ -18,7 +18,7 @@ from pytoniq_core.crypto.keys import (
     words,
 )
 
-from ton.wallet.durable import write_new
+from bombyx.files.durable import write_new
 from ton.wallet.errors import WalletKeyRefused
 
 WORDS: Final = 24

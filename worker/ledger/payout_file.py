@@ -1,32 +1,20 @@
 """`payouts.json` and `payouts-seen.json` in a worker's state folder (SPEC 8.8): blocking."""
 
-import os
 from pathlib import Path
 from typing import Final
 
 from bombyx import canonical
 from bombyx.errors import NotCanonical, SetupError
+from bombyx.files.durable import replace_durably
 from bombyx.money.channel.payout_documents import PAYOUTS_FILE, SEEN_FILE, PayoutFile, SeenFile
 
 MAX_BYTES: Final = 1 << 20
 """Several times what 256 channels need."""
-_OWNER_ONLY: Final = 0o600
 
 
 def write_payouts(folder: Path, document: PayoutFile) -> None:
     """Whole and on disk, or as it was before; raises `OSError`."""
-    draft = folder / f"{PAYOUTS_FILE}.new"
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, _OWNER_ONLY)
-    with os.fdopen(handle, "wb") as file:
-        file.write(canonical.encode(document))
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(folder / PAYOUTS_FILE)
-    entry = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(entry)
-    finally:
-        os.close(entry)
+    replace_durably(folder / PAYOUTS_FILE, canonical.encode(document))
 
 
 def read_payouts(folder: Path) -> PayoutFile | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from bombyx.errors import SetupError
+from bombyx.files.durable import replace_durably
 
 _PRIVATE_FILE, _PRIVATE_FOLDER = 0o600, 0o700
 
@@ -130,13 +131,7 @@ def fresh_log(state: NetworkState, name: str) -> Path:
 
 def write_private(path: Path, text: str) -> None:
     """Write a file of mode 0600, whole or not at all."""
-    draft = path.with_name(f"{path.name}.new")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE_FILE), "w") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    draft.replace(path)
+    replace_durably(path, text.encode())
 
 
 def read_private(path: Path) -> str | None:

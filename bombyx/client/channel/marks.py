@@ -5,8 +5,8 @@ They stand beside the books and are no part of them: they choose a channel, and 
 
 from pathlib import Path
 
-from bombyx.client.channel.durable import sync_folder, write_durable
 from bombyx.errors import SetupError
+from bombyx.files.durable import replace_durably, sync_folder
 
 UNREGISTERED = "unregistered"
 """From its making until its gateway has accepted it; a folder of before has none."""
@@ -24,7 +24,7 @@ def set_mark(folder: Path, mark: str) -> None:
     if is_marked(folder, mark):
         return
     try:
-        write_durable(folder / mark, b"")
+        replace_durably(folder / mark, b"")
     except OSError as error:
         raise SetupError(f"{folder / mark} cannot be written: {error.strerror}") from None
 

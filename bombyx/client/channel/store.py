@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 from bombyx import canonical
-from bombyx.client.channel.durable import MODE, NO_FOLLOW, sync_folder, write_durable
 from bombyx.client.channel.lock import FolderLock
 from bombyx.client.channel.marks import UNREGISTERED, set_mark
 from bombyx.client.channel.records import ChannelRecord, decode_books, encode_books
 from bombyx.client.secret_files import read_secret
 from bombyx.errors import BombyxError, NotCanonical, SetupError
+from bombyx.files.durable import NO_FOLLOW, OWNER_ONLY, replace_durably, sync_folder
 from bombyx.money.channel.closing import ChannelSigner
 from bombyx.money.channel.identity import Channel
 from bombyx.money.channel.spending import Purse, Saved
@@ -120,7 +120,7 @@ class ChannelStore:
             purse, saving = self._latest, self._waiting
             self._waiting, self._is_queued = Saving(), False
         try:
-            write_durable(self.folder / BOOKS, encode_books(purse, self.name))
+            replace_durably(self.folder / BOOKS, encode_books(purse, self.name))
         except OSError as error:
             why = error.strerror or type(error).__name__
             saving.fail(SetupError(f"the channel's books cannot be written: {why}"))
@@ -153,7 +153,7 @@ def _write_beside(path: Path, make: Callable[[], bytes] | None) -> None:
             return
         path.parent.mkdir(mode=_FOLDER_MODE, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | NO_FOLLOW
-        with os.fdopen(os.open(path, flags, MODE), "wb") as file:
+        with os.fdopen(os.open(path, flags, OWNER_ONLY), "wb") as file:
             file.write(make())
 
 
@@ -166,11 +166,11 @@ def create_channel(root: Path, record: ChannelRecord, seed: bytes) -> Path:
     try:
         root.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
         folder.mkdir(mode=_FOLDER_MODE)
-        write_durable(folder / KEY, f"{seed.hex()}\n".encode())
-        write_durable(folder / BOOKS, encode_books(Purse(), record.registration.channel))
+        replace_durably(folder / KEY, f"{seed.hex()}\n".encode())
+        replace_durably(folder / BOOKS, encode_books(Purse(), record.registration.channel))
         set_mark(folder, UNREGISTERED)
         # Last: a folder without it is no channel.
-        write_durable(folder / RECORD, canonical.encode(record))
+        replace_durably(folder / RECORD, canonical.encode(record))
         sync_folder(root)
     except OSError as error:
         raise SetupError(f"the channel's folder {folder} cannot be written: {error}") from None

@@ -12,6 +12,7 @@ from typing import Final
 
 from bombyx import canonical
 from bombyx.errors import BombyxError, NotCanonical, SetupError
+from bombyx.files.durable import drafted
 from bombyx.money.channel.addresses import account_of
 from bombyx.money.channel.identity import Channel
 from bombyx.money.channel.payout_documents import (
@@ -24,7 +25,6 @@ from bombyx.money.channel.payout_documents import (
     admit_payout,
 )
 from bombyx.money.channel.terms import NO_CEILING, Ceiling, Voucher, check_offered
-from ton.wallet.durable import drafted
 
 MAX_BYTES: Final = 1 << 20
 """Several times what the longest file needs."""
@@ -46,8 +46,11 @@ class Payable:
 
 
 def is_paid(folder: Path) -> bool:
-    """Whether a gateway's vouchers lie in a worker's folder."""
-    return (folder / PAYOUTS_FILE).is_file()
+    """Whether a gateway's vouchers lie in a worker's folder, as far as we may look."""
+    try:
+        return (folder / PAYOUTS_FILE).is_file()
+    except OSError:
+        return False
 
 
 def read_folders(folders: Sequence[Path]) -> list[Payable]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from bombyx.errors import SetupError
-from ton.wallet.durable import write_new
+from bombyx.files.durable import write_new
 
 SEED_BYTES: Final = 32
 _OTHERS: Final = 0o077

@@ -13,7 +13,6 @@ import pytest
 
 from bombyx.client.channel import store as store_module
 from bombyx.client.channel.asked import read_asked
-from bombyx.client.channel.durable import write_durable
 from bombyx.client.channel.lock import FolderLock
 from bombyx.client.channel.records import decode_books, encode_books
 from bombyx.client.channel.store import (
@@ -27,6 +26,7 @@ from bombyx.client.channel.store import (
 )
 from bombyx.client.channel.wallet import Wallet, open_payer
 from bombyx.errors import SetupError
+from bombyx.files.durable import replace_durably
 from bombyx.money.channel.spending import Flight, Purse
 from tests.bombyx.client.channel.conftest import CAPS, DEPOSIT, lay_down
 from tests.bombyx.client.conftest import Clock
@@ -102,13 +102,13 @@ def test_many_changes_at_once_cost_few_writes(
     store: ChannelStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writes: list[int] = []
-    write = write_durable
+    write = replace_durably
 
     def counted(path: Path, data: bytes) -> None:
         writes.append(1)
         write(path, data)
 
-    monkeypatch.setattr(store_module, "write_durable", counted)
+    monkeypatch.setattr(store_module, "replace_durably", counted)
     savings = [store.save(Purse(deposited=amount)) for amount in range(200)]
     assert all(one.result().deposited >= amount for amount, one in enumerate(savings))
     assert len(writes) < 200
@@ -121,7 +121,7 @@ def test_a_disk_that_refuses_is_an_error_and_nothing_counts_as_saved(
     def full(_path: Path, _data: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store_module, "write_durable", full)
+    monkeypatch.setattr(store_module, "replace_durably", full)
     with pytest.raises(SetupError, match="No space left"):
         store.save(FULL).result()
     assert store.saved == Purse()
