@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 FOLDER = "owner"
 WORDS_FILE = "wallet.words"
 KEY_FILE = "payout.key"
+NOTHING_WORTH = "nothing is worth a claim now: --all claims what there is"
 
 StateOption = Annotated[
     list[Path] | None, typer.Option("--state", help="A worker's state folder; repeatable.")
@@ -115,7 +116,8 @@ def claim(
     claims, standings = asyncio.run(run())
     told = [f"claimed {gram(one.paid)} GRAM of {one.channel[:16]}" for one in claims]
     document = {"claims": [one.document() for one in claims], **_document(standings)}
-    shown = told or (["nothing is worth a claim now: --all claims what there is"] * bool(standings))
+    nothing = f"{channel} has nothing to claim" if channel else NOTHING_WORTH
+    shown = told or ([nothing] * bool(standings))
     output = Output(as_json=as_json)
     _say_unpaid(output, state)
     output.answer(document, *shown, *_lines(standings))

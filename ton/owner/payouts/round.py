@@ -210,6 +210,8 @@ def _just(standings: list[Standing], name: str) -> list[tuple[Standing, int]]:
     if len(meant) != 1:
         found = "several channels begin" if meant else "no channel that pays this wallet begins"
         raise SetupError(f"{found} with {name}: `bombyx owner earnings` lists them")
+    if meant[0].trouble:
+        raise SetupError(f"the channel {name} cannot be seen: {meant[0].trouble}")
     return [(one, one.payable.best.amount) for one in meant if one.claimable]
 
 

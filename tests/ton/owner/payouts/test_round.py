@@ -10,6 +10,7 @@ from bombyx.money.channel.payout_documents import PAYOUTS_FILE, SEEN_FILE
 from tests.ton.channels.parties import GRAM, wallet_on
 from tests.ton.owner.payouts.workers import GATEWAY, Scene
 from ton.chain.agreed import AgreedChain
+from ton.chain.errors import ChainUnreachable
 from ton.channels import orders
 from ton.channels.costs import attached, claim_cost
 from ton.channels.history import history
@@ -222,3 +223,27 @@ async def test_a_channel_that_is_named_is_claimed_however_little_it_brings(scene
     other = "0" if name[0] != "0" else "1"
     with pytest.raises(SetupError, match="no channel that pays this wallet begins"):
         await owner.claim(scene.owner, only=other)
+
+
+async def test_what_one_worker_earned_before_there_were_groups_is_claimed_too(scene: Scene) -> None:
+    await scene.deposit()
+    alone = scene.worker("a", [scene.held(GRAM)])
+    (alone / PAYOUTS_FILE).rename(scene.root / PAYOUTS_FILE)
+    scene.worker("gpu-0", [])
+    owner = Owner(scene.chain, [scene.root], unix=scene.devnet.now)
+    assert [one.paid for one in await owner.claim(scene.owner)] == [GRAM]
+    assert (scene.root / SEEN_FILE).exists()
+
+
+async def test_a_named_channel_that_cannot_be_seen_is_not_said_to_hold_nothing(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = await scene.deposit()
+    scene.worker("a", [scene.held(1)])
+
+    async def blind(*_: object) -> None:
+        raise ChainUnreachable("nobody answers")
+
+    monkeypatch.setattr("ton.owner.payouts.round.look", blind)
+    with pytest.raises(SetupError, match="cannot be seen: nobody answers"):
+        await owner_of(scene).claim(scene.owner, only=channel.account.hex())
