@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_core import PydanticCustomError
 
 from bombyx.money.channel.addresses import account_of
@@ -28,8 +28,20 @@ _SHARES: Final = {
 """What each price is of `price`, as a divisor; the defaults have the same proportions."""
 
 
+def _prices(told: Any) -> dict[str, int]:
+    """What `price` makes of the four; nothing of what is no price, as the field itself says."""
+    try:
+        price = int(told)
+    except (TypeError, ValueError, OverflowError):
+        return {}
+    is_price = 0 <= price <= MAX_NANO
+    return {name: price // share for name, share in _SHARES.items()} if is_price else {}
+
+
 class WorkerSettings(RoleSettings):
     """Every setting of `bombyx worker`; prices are nano-GRAM per million tokens."""
+
+    STANDS_FOR = {"price": _prices}  # noqa: RUF012 - a ClassVar of the base
 
     gateway: tuple[str, ...] = ()
     """Gateways to serve: http(s)://HOST:PORT, or the link's ws(s) URL."""
@@ -77,7 +89,7 @@ class WorkerSettings(RoleSettings):
     """Address that earnings go to; part of the keyset."""
     price: _Price | None = None
     """One number for all four: what an answer's tokens cost; a prompt's a third of it, cached ones
-    a twelfth. A price of the four that is set goes before it."""
+    a twelfth. One of the four that the same source names goes before it."""
     price_prompt: _Price = 20_000_000
     price_cached: _Price = 5_000_000
     price_completion: _Price = 60_000_000
@@ -114,16 +126,3 @@ class WorkerSettings(RoleSettings):
                 "address", "is no address of TON's basechain, or a letter of it is wrong"
             )
         return given
-
-    @model_validator(mode="before")
-    @classmethod
-    def _spread_price(cls, given: Any) -> Any:
-        """`price` in place of those of the four that nobody set."""
-        told = given.get("price") if isinstance(given, dict) else None
-        try:
-            price = int(told) if told is not None else None
-        except (TypeError, ValueError):
-            return given  # the field itself says what is wrong
-        if price is None or not 0 <= price <= MAX_NANO:
-            return given
-        return {**{name: price // share for name, share in _SHARES.items()}, **given}

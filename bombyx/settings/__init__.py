@@ -64,13 +64,23 @@ def load_settings(
     )
     merged: Layer = {}
     for layer in layers:
-        merged.update(layer)
+        merged.update(_spread(cls, layer))
     origins = {name: origin for name, (_, origin) in merged.items()}
     given = {name: value for name, (value, origin) in merged.items() if origin.source != "default"}
     try:
         return cls(**given), origins
     except ValidationError as error:
         raise SetupError(_sentence(section, error, origins)) from None
+
+
+def _spread(cls: type[RoleSettings], layer: Layer) -> Layer:
+    """With all that `STANDS_FOR` makes of it."""
+    made: Layer = {}
+    for name, make in cls.STANDS_FOR.items():
+        value, origin = layer.get(name, (None, Origin("default")))
+        if value is not None:
+            made |= {other: (one, origin) for other, one in make(value).items()}
+    return made | layer
 
 
 def _sentence(section: str, error: ValidationError, origins: Mapping[str, Origin]) -> str:

@@ -3,8 +3,9 @@
 Pure types: constructing settings reads nothing but the arguments.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import SecretBytes, SecretStr
 from pydantic.fields import FieldInfo
@@ -22,6 +23,11 @@ class RoleSettings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True, validate_default=True)
+    STANDS_FOR: ClassVar[Mapping[str, Callable[[Any], Mapping[str, Any]]]] = {}
+    """Settings in place of several: by name, what a value of theirs gives the others.
+
+    Within one source a setting that is named itself goes before; a stronger source beats both.
+    """
 
     @classmethod
     def settings_customise_sources(

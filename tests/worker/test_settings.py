@@ -1,5 +1,6 @@
 """The worker's settings: one price stands for four, where an owner wants no more than that."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,7 +35,20 @@ def test_a_price_of_the_environment_is_one() -> None:
     assert (settings.price_prompt, settings.price_completion) == (4, 12)
 
 
-@pytest.mark.parametrize("wrong", ["much", -1, 2**63, 1.5, [1]])
+def test_a_stronger_source_beats_price_and_the_four_alike(tmp_path: Path) -> None:
+    file = tmp_path / "bombyx.toml"
+    file.write_text("[worker]\nprice_prompt = 20\nprice_reasoning = 60\n")
+    environ = {"BOMBYX_WORKER_PRICE": "12"}
+    settings, origins = load_settings(WorkerSettings, "worker", config=file, environ=environ)
+    assert (settings.price_prompt, settings.price_reasoning) == (4, 12)
+    assert origins["price_prompt"] == origins["price"]
+    file.write_text("[worker]\nprice = 12\n")
+    environ = {"BOMBYX_WORKER_PRICE_PROMPT": "7"}
+    settings, _ = load_settings(WorkerSettings, "worker", config=file, environ=environ)
+    assert (settings.price_prompt, settings.price_completion) == (7, 12)
+
+
+@pytest.mark.parametrize("wrong", ["much", float("inf"), -1, 2**63, 1.5, [1]])
 def test_what_is_no_price_is_told_once(wrong: object) -> None:
     with pytest.raises(SetupError) as refused:
         prices(price=wrong)
