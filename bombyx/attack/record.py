@@ -1,5 +1,6 @@
 """What an attack is, what it observes, and the list of all of them."""
 
+import functools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -122,5 +123,22 @@ def attack(role: Role, defence: Defence, expected: str, *needs: Need) -> Declare
         tries = (run.__doc__ or "").strip().partition("\n")[0].rstrip(".")
         ARSENAL.add(Attack(name, role, defence, tries, expected, frozenset(needs), run))
         return run
+
+    return declare
+
+
+Play = Callable[[], Seen]
+
+
+def played(role: Role, defence: Defence, expected: str) -> Callable[[Play], Play]:
+    """Declare a function an attack on this library itself: it has no target, and needs none."""
+
+    def declare(play: Play) -> Play:
+        @functools.wraps(play)
+        async def run(_: Target) -> Seen:
+            return play()
+
+        attack(role, defence, expected, Need.LIBRARY)(run)
+        return play
 
     return declare

@@ -23,8 +23,7 @@ from bombyx.attack.means.parties import (
 )
 from bombyx.attack.means.simulator import unix
 from bombyx.attack.means.till import CAP, CAPS, Till, lay_down, till
-from bombyx.attack.record import Role, Seen, attack, defeated, judged, succeeded
-from bombyx.attack.target import Need, Target
+from bombyx.attack.record import Role, Seen, defeated, judged, played, succeeded
 from bombyx.client.channel.payer import Payer
 from bombyx.client.channel.store import BOOKS, ChannelStore, read_channel
 from bombyx.errors import SetupError
@@ -58,36 +57,32 @@ def _opened(lie: Callable[[Parties, Offer], Offer]) -> Seen:
     )
 
 
-@attack(Role.GATEWAY, Defence.TERMS, "terms_refused: an unknown contract", Need.LIBRARY)
-async def contract_of_its_own_making(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.GATEWAY, Defence.TERMS, "terms_refused: an unknown contract")
+def contract_of_its_own_making() -> Seen:
     """Asks for a deposit in a contract of its own, which gives nothing back."""
     return _opened(lambda _, offer: replace(offer, code="ab" * 32))
 
 
-@attack(Role.GATEWAY, Defence.TERMS, "terms_refused: nobody vouches for this key", Need.LIBRARY)
-async def key_that_no_policy_names(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.GATEWAY, Defence.TERMS, "terms_refused: nobody vouches for this key")
+def key_that_no_policy_names() -> Seen:
     """Asks for a deposit to a key that neither policy nor registry names."""
     return _opened(lambda _, offer: replace(offer, gateway_key=signer().public_key.hex()))
 
 
-@attack(Role.GATEWAY, Defence.TERMS, "terms_refused: more than the owner allows", Need.LIBRARY)
-async def deposit_beyond_the_cap(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.GATEWAY, Defence.TERMS, "terms_refused: more than the owner allows")
+def deposit_beyond_the_cap() -> Seen:
     """Wants a least deposit above what the owner lets be locked."""
     return _opened(lambda _, offer: replace(offer, min_deposit=str(DEPOSIT + 1)))
 
 
-@attack(
-    Role.GATEWAY, Defence.TERMS, "terms_refused: a longer period than any channel has", Need.LIBRARY
-)
-async def money_locked_for_years(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.GATEWAY, Defence.TERMS, "terms_refused: a longer period than any channel has")
+def money_locked_for_years() -> Seen:
     """Wants a challenge period of years, in which the deposit cannot be had back."""
     return _opened(lambda _, offer: replace(offer, min_challenge_s=200 * MAX_CHALLENGE_S))
 
 
-@attack(
-    Role.GATEWAY, Defence.TERMS, "terms_refused: no payment on the client's network", Need.LIBRARY
-)
-async def deposit_on_another_network(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.GATEWAY, Defence.TERMS, "terms_refused: no payment on the client's network")
+def deposit_on_another_network() -> Seen:
     """Wants true money from a client that was set up for a test network."""
     return _opened(lambda _, offer: replace(offer, network=network_text(OTHER_NETWORK)))
 
@@ -114,25 +109,20 @@ def _topped_up(**lies: Any) -> Seen:
     return tried(plan, lambda: plan(**lies), got="the client would send money")
 
 
-@attack(Role.GATEWAY, Defence.TOP_UP, "top_up_refused: not the recomputed address", Need.LIBRARY)
-async def top_up_to_another_address(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.GATEWAY, Defence.TOP_UP, "top_up_refused: not the recomputed address")
+def top_up_to_another_address() -> Seen:
     """Names another address for a channel's next deposit."""
     return _topped_up(to=Parties().channel.account)
 
 
-@attack(Role.GATEWAY, Defence.TOP_UP, "top_up_refused: the key is named no longer", Need.LIBRARY)
-async def top_up_of_a_dropped_gateway(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.GATEWAY, Defence.TOP_UP, "top_up_refused: the key is named no longer")
+def top_up_of_a_dropped_gateway() -> Seen:
     """Wants a deposit for a channel to a gateway that the policy has dropped since."""
     return _topped_up(gateways=frozenset({signer().public_key}))
 
 
-@attack(
-    Role.GATEWAY,
-    Defence.TOP_UP,
-    "deposit_cap: no more is locked than the owner allows",
-    Need.LIBRARY,
-)
-async def top_ups_without_end(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.GATEWAY, Defence.TOP_UP, "deposit_cap: no more is locked than the owner allows")
+def top_ups_without_end() -> Seen:
     """Asks for requests so dear that deposits pass the owner's cap."""
     return _topped_up(cost=DEPOSIT + 1)
 
@@ -159,32 +149,26 @@ def _agreed(*, proven: int, amount: int, **lies: Any) -> Seen:
     return tried(lambda: sign(proven), lambda: sign(amount, **lies), got="the client would sign")
 
 
-@attack(
-    Role.GATEWAY, Defence.CLOSING, "close_terms_refused: more than receipts prove", Need.LIBRARY
-)
-async def close_terms_above_the_proofs(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.GATEWAY, Defence.CLOSING, "close_terms_refused: more than receipts prove")
+def close_terms_above_the_proofs() -> Seen:
     """Offers an end over more than its receipts prove."""
     return _agreed(proven=5 * COST, amount=6 * COST)
 
 
-@attack(
-    Role.GATEWAY, Defence.CLOSING, "close_terms_refused: not what the gateway signed", Need.LIBRARY
-)
-async def close_terms_signed_for_another_amount(target: Target) -> Seen:  # noqa: ARG001 - as above
+@played(Role.GATEWAY, Defence.CLOSING, "close_terms_refused: not what the gateway signed")
+def close_terms_signed_for_another_amount() -> Seen:
     """Shows a fair amount and its signature over another one."""
     return _agreed(proven=5 * COST, amount=5 * COST, signed=6 * COST)
 
 
-@attack(
-    Role.GATEWAY, Defence.CLOSING, "close_terms_refused: good for ten minutes at most", Need.LIBRARY
-)
-async def end_signed_for_a_month_ahead(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.GATEWAY, Defence.CLOSING, "close_terms_refused: good for ten minutes at most")
+def end_signed_for_a_month_ahead() -> Seen:
     """Wants the client's signature on an end that it may execute for a month."""
     return _agreed(proven=5 * COST, amount=5 * COST, until=unix() + MONTH_S)
 
 
-@attack(Role.GATEWAY, Defence.CLOSING, "close_in_flight: requests still run", Need.LIBRARY)
-async def end_signed_while_requests_run(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.GATEWAY, Defence.CLOSING, "close_in_flight: requests still run")
+def end_signed_while_requests_run() -> Seen:
     """Wants an end signed while it still answers, to have the answer and the deposit's rest."""
     return _agreed(proven=5 * COST, amount=5 * COST, inflight=True)
 
@@ -192,10 +176,8 @@ async def end_signed_while_requests_run(target: Target) -> Seen:  # noqa: ARG001
 # --- The client's disk ---
 
 
-@attack(
-    Role.GATEWAY, Defence.DISK_FIRST, "no voucher leaves before its books are on disk", Need.LIBRARY
-)
-async def voucher_that_the_disk_forgets(target: Target) -> Seen:  # noqa: ARG001 - the library
+@played(Role.GATEWAY, Defence.DISK_FIRST, "no voucher leaves before its books are on disk")
+def voucher_that_the_disk_forgets() -> Seen:
     """Takes vouchers of a client whose disk is full, and which forgets them at its next start."""
     with till(lambda _, __: (200, [])) as ours:
         if ours.ask() != "200":
@@ -214,8 +196,8 @@ def _break(ours: Till) -> None:
     (books / "in the way").mkdir(parents=True)
 
 
-@attack(Role.GATEWAY, Defence.DISK_FIRST, "setup_error: another one has the channel", Need.LIBRARY)
-async def two_programs_on_one_channel(target: Target) -> Seen:  # noqa: ARG001 - the library alone
+@played(Role.GATEWAY, Defence.DISK_FIRST, "setup_error: another one has the channel")
+def two_programs_on_one_channel() -> Seen:
     """Waits for two programs to pay from one folder, each up to the cap, and claims both."""
     with till(lambda _, __: (200, [])) as ours:
         try:
@@ -226,8 +208,8 @@ async def two_programs_on_one_channel(target: Target) -> Seen:  # noqa: ARG001 -
         return succeeded("a second program opened the channel")
 
 
-@attack(Role.GATEWAY, Defence.DISK_FIRST, "a crash costs headroom, and no money", Need.LIBRARY)
-async def client_killed_again_and_again(target: Target) -> Seen:  # noqa: ARG001 - the library
+@played(Role.GATEWAY, Defence.DISK_FIRST, "a crash costs headroom, and no money")
+def client_killed_again_and_again() -> Seen:
     """Crashes the client after each voucher, so that it forgets what it has signed."""
     with till(lambda _, __: (200, [])) as ours, contextlib.ExitStack() as stack:
         for number in range(MANY):
@@ -242,10 +224,8 @@ async def client_killed_again_and_again(target: Target) -> Seen:  # noqa: ARG001
         return judged(ours.beyond > CAP, f"{ours.beyond} of {CAP} nano beyond receipts")
 
 
-@attack(
-    Role.NEIGHBOUR, Defence.CHANNEL_ADDRESS, "setup_error: the address is another's", Need.LIBRARY
-)
-async def channel_record_altered(target: Target) -> Seen:  # noqa: ARG001 - the library alone
+@played(Role.NEIGHBOUR, Defence.CHANNEL_ADDRESS, "setup_error: the address is another's")
+def channel_record_altered() -> Seen:
     """Writes its own account into a channel's record, so that the next deposit goes there."""
     parties = Parties()
     with till(lambda _, __: (200, [])) as ours:

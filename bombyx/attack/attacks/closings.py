@@ -14,8 +14,7 @@ from bombyx.attack.means.parties import (
     tried,
 )
 from bombyx.attack.means.simulator import unix
-from bombyx.attack.record import Role, Seen, attack, judged
-from bombyx.attack.target import Need, Target
+from bombyx.attack.record import Role, Seen, judged, played
 from bombyx.errors import ChannelRolledBack
 from bombyx.money.channel.acceptance import (
     CLOCK_MARGIN_S,
@@ -42,10 +41,8 @@ def _busy(parties: Parties, **changes: Any) -> ChannelRow:
     return replace(settle(row, COST, charge=COST), **changes)
 
 
-@attack(
-    Role.CLIENT, Defence.CLOSING, "channel_closing: nothing new once a close is seen", Need.LIBRARY
-)
-async def request_on_a_closing_channel(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.CLIENT, Defence.CLOSING, "channel_closing: nothing new once a close is seen")
+def request_on_a_closing_channel() -> Seen:
     """Starts a close on chain and goes on asking, until its deposit is back."""
     parties = Parties()
     row = _busy(parties)
@@ -53,8 +50,8 @@ async def request_on_a_closing_channel(target: Target) -> Seen:  # noqa: ARG001 
     return tried(lambda: reserve(row, COST), lambda: reserve(late, COST), got="it was served")
 
 
-@attack(Role.CLIENT, Defence.CLOSING, "close_in_flight: requests still run", Need.LIBRARY)
-async def close_asked_while_requests_run(target: Target) -> Seen:  # noqa: ARG001 - the rules
+@played(Role.CLIENT, Defence.CLOSING, "close_in_flight: requests still run")
+def close_asked_while_requests_run() -> Seen:
     """Asks for close terms while an answer runs, which is then paid by nobody."""
     parties, now = Parties(), unix()
     running = close_asked(_busy(parties))
@@ -66,10 +63,8 @@ async def close_asked_while_requests_run(target: Target) -> Seen:  # noqa: ARG00
     return tried(lambda: sign(idle), lambda: sign(running), got="terms were signed")
 
 
-@attack(
-    Role.CLIENT, Defence.CLOSING, "close_terms_refused: they name what was charged", Need.LIBRARY
-)
-async def close_terms_below_the_charges(target: Target) -> Seen:  # noqa: ARG001 - the rules
+@played(Role.CLIENT, Defence.CLOSING, "close_terms_refused: they name what was charged")
+def close_terms_below_the_charges() -> Seen:
     """Wants an end signed over less than what was charged."""
     parties, now = Parties(), unix()
     row = settle(close_asked(_busy(parties)), COST, charge=COST)
@@ -80,10 +75,8 @@ async def close_terms_below_the_charges(target: Target) -> Seen:  # noqa: ARG001
     return tried(lambda: sign(row.charged), lambda: sign(COST // 2), got="terms were signed")
 
 
-@attack(
-    Role.CLIENT, Defence.CLOSING, "channel_closing: the terms could still be executed", Need.LIBRARY
-)
-async def close_terms_kept_for_later(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.CLIENT, Defence.CLOSING, "channel_closing: the terms could still be executed")
+def close_terms_kept_for_later() -> Seen:
     """Takes signed terms, has the channel served again, and executes the terms after that."""
     parties, now = Parties(), unix()
     row = settle(close_asked(_busy(parties)), COST, charge=COST)
@@ -96,10 +89,8 @@ async def close_terms_kept_for_later(target: Target) -> Seen:  # noqa: ARG001 - 
     )
 
 
-@attack(
-    Role.CLIENT, Defence.CLOSING, "close_terms_refused: good for ten minutes at most", Need.LIBRARY
-)
-async def close_terms_good_for_a_month(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.CLIENT, Defence.CLOSING, "close_terms_refused: good for ten minutes at most")
+def close_terms_good_for_a_month() -> Seen:
     """Wants an end signed that stays good for a month, to execute it when it likes."""
     parties, now = Parties(), unix()
     row = settle(close_asked(_busy(parties)), COST, charge=COST)
@@ -112,8 +103,8 @@ async def close_terms_good_for_a_month(target: Target) -> Seen:  # noqa: ARG001 
     )
 
 
-@attack(Role.CLIENT, Defence.TOMBSTONE, "channel_closed: never again at this address", Need.LIBRARY)
-async def closed_channel_opened_again(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.CLIENT, Defence.TOMBSTONE, "channel_closed: never again at this address")
+def closed_channel_opened_again() -> Seen:
     """Deposits at the same address again after its end, where old vouchers would be good."""
     parties = Parties()
     row = settle(_busy(parties), COST, charge=COST)
@@ -125,8 +116,8 @@ async def closed_channel_opened_again(target: Target) -> Seen:  # noqa: ARG001 -
     )
 
 
-@attack(Role.CLIENT, Defence.CHARGED_ONLY, "channel_rolled_back: a person must look", Need.LIBRARY)
-async def books_restored_from_an_old_copy(target: Target) -> Seen:  # noqa: ARG001 - the rules
+@played(Role.CLIENT, Defence.CHARGED_ONLY, "channel_rolled_back: a person must look")
+def books_restored_from_an_old_copy() -> Seen:
     """Is served on books from before its last charges, which the chain has long paid."""
     parties = Parties()
     old = settle(_busy(parties), COST, charge=COST)
@@ -145,8 +136,8 @@ async def books_restored_from_an_old_copy(target: Target) -> Seen:  # noqa: ARG0
     )
 
 
-@attack(Role.GATEWAY, Defence.CHARGED_ONLY, "the claim names what was charged", Need.LIBRARY)
-async def whole_ceiling_claimed(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.GATEWAY, Defence.CHARGED_ONLY, "the claim names what was charged")
+def whole_ceiling_claimed() -> Seen:
     """Ends a channel on which little was charged by the high voucher that it holds."""
     parties = Parties()
     row = close_started(settle(_busy(parties), COST, charge=COST), unix() + 1)

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from bombyx.attack.defence import Defence
 from bombyx.attack.means.parties import COST, DEPOSIT, NETWORK, Parties, signer, tried
 from bombyx.attack.means.simulator import unix
-from bombyx.attack.record import Role, Seen, attack, judged
-from bombyx.attack.target import Need, Target
+from bombyx.attack.record import Role, Seen, judged, played
 from bombyx.errors import Unpaid
 from bombyx.money.channel import payout
 from bombyx.money.channel.closing import PayoutView, payout_claim_due
@@ -60,21 +59,14 @@ def _exploited(start: Earnings, pay: Pay, *, others: int = 0) -> Seen:
     return judged(lost > CREDIT, f"{lost} nano will not be paid, {CREDIT} may be: {why}")
 
 
-@attack(
-    Role.GATEWAY, Defence.WORKER_CREDIT, "gateway_unpaid: nothing beyond the credit", Need.LIBRARY
-)
-async def work_without_vouchers(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.GATEWAY, Defence.WORKER_CREDIT, "gateway_unpaid: nothing beyond the credit")
+def work_without_vouchers() -> Seen:
     """Sends request after request and never a voucher."""
     return _exploited(Earnings(), lambda earnings: earnings)
 
 
-@attack(
-    Role.GATEWAY,
-    Defence.WORKER_CREDIT,
-    "gateway_unpaid: only a deposit makes it payment",
-    Need.LIBRARY,
-)
-async def vouchers_on_an_empty_channel(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.GATEWAY, Defence.WORKER_CREDIT, "gateway_unpaid: only a deposit makes it payment")
+def vouchers_on_an_empty_channel() -> Seen:
     """Pays with high vouchers on a channel in which nothing was deposited."""
     parties = Parties()
     rising = iter(range(COST, DEPOSIT, COST))
@@ -83,33 +75,23 @@ async def vouchers_on_an_empty_channel(target: Target) -> Seen:  # noqa: ARG001 
     )
 
 
-@attack(
-    Role.GATEWAY,
-    Defence.WORKER_CREDIT,
-    "gateway_unpaid: no headroom once it is closing",
-    Need.LIBRARY,
-)
-async def work_on_a_closing_channel(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.GATEWAY, Defence.WORKER_CREDIT, "gateway_unpaid: no headroom once it is closing")
+def work_on_a_closing_channel() -> Seen:
     """Starts to close a well-filled channel and has more work done before it is empty."""
     start = payout.close_seen(Earnings(deposited=DEPOSIT))
     return _exploited(start, lambda earnings: earnings)
 
 
-@attack(
-    Role.GATEWAY,
-    Defence.WORKER_CREDIT,
-    "gateway_unpaid: an old voucher pays for nothing",
-    Need.LIBRARY,
-)
-async def payout_voucher_replayed(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.GATEWAY, Defence.WORKER_CREDIT, "gateway_unpaid: an old voucher pays for nothing")
+def payout_voucher_replayed() -> Seen:
     """Sends the first voucher again with each acknowledgement."""
     first = Parties().ceiling(COST)
     start = Earnings(deposited=COST)
     return _exploited(start, lambda earnings: payout.paid(earnings, first))
 
 
-@attack(Role.GATEWAY, Defence.WORKER_CREDIT, "the higher voucher stays", Need.LIBRARY)
-async def lower_payout_voucher_sent_later(target: Target) -> Seen:  # noqa: ARG001 - the rules
+@played(Role.GATEWAY, Defence.WORKER_CREDIT, "the higher voucher stays")
+def lower_payout_voucher_sent_later() -> Seen:
     """Sends a lower voucher after a higher one, so that the owner claims the lower."""
     parties = Parties()
     earnings = payout.paid(Earnings(deposited=DEPOSIT), parties.ceiling(10 * COST))
@@ -117,13 +99,8 @@ async def lower_payout_voucher_sent_later(target: Target) -> Seen:  # noqa: ARG0
     return judged(held < 10 * COST, f"the owner holds a voucher over {held} nano")
 
 
-@attack(
-    Role.GATEWAY,
-    Defence.WORKER_CREDIT,
-    "gateway_unpaid: it covers what was billed before it",
-    Need.LIBRARY,
-)
-async def voucher_that_others_earned(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.GATEWAY, Defence.WORKER_CREDIT, "gateway_unpaid: it covers what was billed before it")
+def voucher_that_others_earned() -> Seen:
     """Shows a worker the voucher that others of its owner earned, and pays later work by it."""
     earned = 10 * COST
     start = payout.paid(Earnings(deposited=earned), Parties().ceiling(earned))
@@ -151,49 +128,40 @@ def _offered_channel(config: ChannelConfig, account: bytes, honest: Parties) -> 
     )
 
 
-@attack(
-    Role.GATEWAY, Defence.CHANNEL_ADDRESS, "channel_address: not the published code", Need.LIBRARY
-)
-async def payout_channel_of_foreign_code(target: Target) -> Seen:  # noqa: ARG001 - the rules
+@played(Role.GATEWAY, Defence.CHANNEL_ADDRESS, "channel_address: not the published code")
+def payout_channel_of_foreign_code() -> Seen:
     """Pays by a contract of its own making, from which nothing can be claimed."""
     parties = Parties()
     good = parties.config(challenge_period=PAYOUT_CHALLENGE_S)
     return _offered_channel(good, good.account(FOREIGN_CODE), parties)
 
 
-@attack(
-    Role.GATEWAY, Defence.CHANNEL_ADDRESS, "channel_not_ours: it pays another account", Need.LIBRARY
-)
-async def payout_channel_to_itself(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.GATEWAY, Defence.CHANNEL_ADDRESS, "channel_not_ours: it pays another account")
+def payout_channel_to_itself() -> Seen:
     """Pays by a channel whose claims go to an account of its own."""
     parties = Parties()
     own = parties.config(gateway=parties.client_account, challenge_period=PAYOUT_CHALLENGE_S)
     return _offered_channel(own, own.account(), parties)
 
 
-@attack(
-    Role.GATEWAY,
-    Defence.CHANNEL_ADDRESS,
-    "channel_not_ours: the owner does not have the key",
-    Need.LIBRARY,
-)
-async def payout_channel_it_can_end_itself(target: Target) -> Seen:  # noqa: ARG001 - the rules
+@played(Role.GATEWAY, Defence.CHANNEL_ADDRESS, "channel_not_ours: the owner does not have the key")
+def payout_channel_it_can_end_itself() -> Seen:
     """Pays by a channel that it can close with both keys, at nothing, whenever it likes."""
     parties = Parties()
     own = parties.config(gateway_key=signer().public_key, challenge_period=PAYOUT_CHALLENGE_S)
     return _offered_channel(own, own.account(), parties)
 
 
-@attack(Role.GATEWAY, Defence.CHANNEL_ADDRESS, "channel_period: 72 hours at least", Need.LIBRARY)
-async def payout_channel_emptied_overnight(target: Target) -> Seen:  # noqa: ARG001 - the rules
+@played(Role.GATEWAY, Defence.CHANNEL_ADDRESS, "channel_period: 72 hours at least")
+def payout_channel_emptied_overnight() -> Seen:
     """Pays by a channel that it can empty in an hour, while the owner sleeps."""
     parties = Parties()
     short = parties.config(challenge_period=MIN_CHALLENGE_S)
     return _offered_channel(short, short.account(), parties)
 
 
-@attack(Role.GATEWAY, Defence.VOUCHER, "voucher_foreign: of another channel", Need.LIBRARY)
-async def payout_voucher_of_another_owner(target: Target) -> Seen:  # noqa: ARG001 - the rules
+@played(Role.GATEWAY, Defence.VOUCHER, "voucher_foreign: of another channel")
+def payout_voucher_of_another_owner() -> Seen:
     """Pays a worker with a voucher of another owner's channel."""
     parties, other = Parties(), Parties()
     return tried(
@@ -203,8 +171,8 @@ async def payout_voucher_of_another_owner(target: Target) -> Seen:  # noqa: ARG0
     )
 
 
-@attack(Role.GATEWAY, Defence.CLOSING, "a claim is due at once, however small", Need.LIBRARY)
-async def close_while_the_owner_waits(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.GATEWAY, Defence.CLOSING, "a claim is due at once, however small")
+def close_while_the_owner_waits() -> Seen:
     """Starts a close while the owner still waits for its voucher to be worth the gas."""
     best, cost = Parties().ceiling(10 * COST), COST
     if payout_claim_due(best, PayoutView(DEPOSIT, 0), cost=cost) is not None:
@@ -213,13 +181,8 @@ async def close_while_the_owner_waits(target: Target) -> Seen:  # noqa: ARG001 -
     return judged(due != best.amount, f"{due} of {best.amount} nano are claimed")
 
 
-@attack(
-    Role.GATEWAY,
-    Defence.WORKER_CREDIT,
-    "the owner's sum of bills shows what is missing",
-    Need.LIBRARY,
-)
-async def one_voucher_shown_to_two_workers(target: Target) -> Seen:  # noqa: ARG001 - the rules
+@played(Role.GATEWAY, Defence.WORKER_CREDIT, "the owner's sum of bills shows what is missing")
+def one_voucher_shown_to_two_workers() -> Seen:
     """Shows one rise of the total to two workers of an owner, as if it had paid both."""
     parties = Parties()
     both = []

@@ -13,8 +13,7 @@ import msgspec
 from bombyx.attack.defence import Defence
 from bombyx.attack.means.parties import COST, OTHER_NETWORK, Parties, signer
 from bombyx.attack.means.till import CAP, CAPS, Answer, Rule, Till, refusal, till
-from bombyx.attack.record import Role, Seen, attack, judged
-from bombyx.attack.target import Need, Target
+from bombyx.attack.record import Role, Seen, judged, played
 from bombyx.client.channel.paying import PAUSES_S
 from bombyx.client.receipts import Sealed
 from bombyx.client.refusals import MAX_ERROR_BYTES
@@ -60,42 +59,40 @@ def _fooled(lie: Lie) -> Seen:
         return judged(again or code not in _WRONG, f"{code}; a voucher over {ours.highest} nano")
 
 
-@attack(Role.GATEWAY, Defence.TERMS, "terms_refused: not the price of this request", Need.LIBRARY)
-async def price_raised_in_a_402(target: Target) -> Seen:  # noqa: ARG001 - the library alone
+@played(Role.GATEWAY, Defence.TERMS, "terms_refused: not the price of this request")
+def price_raised_in_a_402() -> Seen:
     """Asks in a 402 for more than the request may cost, to have that much signed."""
     return _fooled(lambda _, offer: msgspec.structs.replace(offer, amount=HUGE))
 
 
-@attack(Role.GATEWAY, Defence.TERMS, "terms_refused: another key than the channel's", Need.LIBRARY)
-async def other_key_in_a_402(target: Target) -> Seen:  # noqa: ARG001 - the library alone
+@played(Role.GATEWAY, Defence.TERMS, "terms_refused: another key than the channel's")
+def other_key_in_a_402() -> Seen:
     """Names another channel key in a 402 than the one that the channel is with."""
     key = signer().public_key.hex()
     return _fooled(lambda _, offer: msgspec.structs.replace(offer, gateway_key=key))
 
 
-@attack(
-    Role.GATEWAY, Defence.TERMS, "terms_refused: no payment on the channel's network", Need.LIBRARY
-)
-async def other_network_in_a_402(target: Target) -> Seen:  # noqa: ARG001 - the library alone
+@played(Role.GATEWAY, Defence.TERMS, "terms_refused: no payment on the channel's network")
+def other_network_in_a_402() -> Seen:
     """Asks for a voucher on mainnet from a client whose channel is on a test network."""
     network = network_text(OTHER_NETWORK)
     return _fooled(lambda _, offer: msgspec.structs.replace(offer, network=network))
 
 
-@attack(Role.GATEWAY, Defence.TERMS, "terms_refused: not of this channel", Need.LIBRARY)
-async def books_of_another_channel(target: Target) -> Seen:  # noqa: ARG001 - the library alone
+@played(Role.GATEWAY, Defence.TERMS, "terms_refused: not of this channel")
+def books_of_another_channel() -> Seen:
     """Shows the books of another channel, on which more was charged."""
     return _fooled(_told(channel=Parties().channel.account.hex()))
 
 
-@attack(Role.GATEWAY, Defence.TERMS, "terms_refused: need is no sum", Need.LIBRARY)
-async def need_that_is_no_sum(target: Target) -> Seen:  # noqa: ARG001 - the library alone
+@played(Role.GATEWAY, Defence.TERMS, "terms_refused: need is no sum")
+def need_that_is_no_sum() -> Seen:
     """Says that much more is needed than was charged, is reserved and is asked for."""
-    return _fooled(_told(need=HUGE))
+    return _fooled(_told(need=HUGE, deposited=HUGE))
 
 
-@attack(Role.GATEWAY, Defence.TERMS, "gateway_lied: the channel signs nothing more", Need.LIBRARY)
-async def ceiling_never_signed(target: Target) -> Seen:  # noqa: ARG001 - the library alone
+@played(Role.GATEWAY, Defence.TERMS, "gateway_lied: the channel signs nothing more")
+def ceiling_never_signed() -> Seen:
     """Shows a ceiling under a signature of its own, as if the client had signed it."""
 
     def lie(parties: Parties, offer: Offer) -> Offer:
@@ -105,19 +102,14 @@ async def ceiling_never_signed(target: Target) -> Seen:  # noqa: ARG001 - the li
     return _halted(lie)
 
 
-@attack(Role.GATEWAY, Defence.TERMS, "gateway_lied: the channel signs nothing more", Need.LIBRARY)
-async def ceiling_without_signature(target: Target) -> Seen:  # noqa: ARG001 - the library alone
+@played(Role.GATEWAY, Defence.TERMS, "gateway_lied: the channel signs nothing more")
+def ceiling_without_signature() -> Seen:
     """Names a ceiling and shows no signature at all."""
     return _halted(_told(ceiling=str(CAP)))
 
 
-@attack(
-    Role.GATEWAY,
-    Defence.OWN_BOOKS,
-    "gateway_lied: charged more than was ever asked for",
-    Need.LIBRARY,
-)
-async def charges_invented(target: Target) -> Seen:  # noqa: ARG001 - the library alone
+@played(Role.GATEWAY, Defence.OWN_BOOKS, "gateway_lied: charged more than was ever asked for")
+def charges_invented() -> Seen:
     """Says that it has charged more than the client ever asked for."""
 
     def lie(parties: Parties, offer: Offer) -> Offer:
@@ -138,8 +130,8 @@ def _halted(lie: Lie) -> Seen:
         return judged(signed or (code, after) != ("gateway_lied", "channel_halted"), observed)
 
 
-@attack(Role.GATEWAY, Defence.OWN_BOOKS, "at most proven + max_inflight is signed", Need.LIBRARY)
-async def ceiling_demanded_beyond_the_cap(target: Target) -> Seen:  # noqa: ARG001 - the library
+@played(Role.GATEWAY, Defence.OWN_BOOKS, "payment_refused: at most proven + max_inflight is signed")
+def ceiling_demanded_beyond_the_cap() -> Seen:
     """Says in each 402 that it holds large reserves, so that the next voucher must be higher."""
 
     def lie(parties: Parties, offer: Offer) -> Offer:
@@ -151,46 +143,42 @@ async def ceiling_demanded_beyond_the_cap(target: Target) -> Seen:  # noqa: ARG0
     return _drained(_lying(lie), repetitions=1 + len(PAUSES_S))
 
 
-@attack(Role.GATEWAY, Defence.OWN_BOOKS, "one repetition for each request", Need.LIBRARY)
-async def endless_402(target: Target) -> Seen:  # noqa: ARG001 - the library alone
+@played(Role.GATEWAY, Defence.OWN_BOOKS, "payment_refused: one repetition for each request")
+def endless_402() -> Seen:
     """Answers each voucher with the same 402, to be sent ever higher ones for one request."""
     with till(_lying(lambda _, offer: offer)) as ours:
         one = ours.sealed()
         codes = {ours.ask(one) for _ in range(MANY)}
+        _check_signed(ours, codes)
         most = max(ours.sendings.values())
         # The SDK's own repetitions begin anew; each may be answered once.
         won = most > 2 * MANY or ours.beyond > CAP
         return judged(won, f"{most} sendings, {ours.beyond} nano beyond receipts, {codes}")
 
 
+def _check_signed(till: Till, codes: set[str]) -> None:
+    """A client that never paid shows nothing; raises `ValueError`."""
+    if not till.vouchers:
+        raise ValueError(f"the client signed nothing at all: {codes}")
+
+
 def _drained(rule: Rule, *, repetitions: int = 1) -> Seen:
     """How much can be claimed beyond receipts, of a client that asks until it may no more."""
     with till(rule) as ours:
         codes = {ours.ask() for _ in range(MANY)}
-        if not ours.vouchers:
-            raise ValueError(f"the client signed nothing at all: {codes}")
+        _check_signed(ours, codes)
         won = ours.beyond > CAP or max(ours.sendings.values()) > repetitions
         return judged(won, f"{ours.beyond} of {CAP} nano beyond receipts, then {sorted(codes)}")
 
 
-@attack(
-    Role.GATEWAY,
-    Defence.OWN_BOOKS,
-    "inflight_cap: nothing more is sent without receipts",
-    Need.LIBRARY,
-)
-async def receipts_withheld(target: Target) -> Seen:  # noqa: ARG001 - the library alone
+@played(Role.GATEWAY, Defence.OWN_BOOKS, "inflight_cap: nothing more is sent without receipts")
+def receipts_withheld() -> Seen:
     """Takes request after request with its voucher, and never shows a receipt."""
     return _drained(lambda _, __: _OK)
 
 
-@attack(
-    Role.GATEWAY,
-    Defence.OWN_BOOKS,
-    "what is signed stays within proven + max_inflight",
-    Need.LIBRARY,
-)
-async def refused_in_words_and_run(target: Target) -> Seen:  # noqa: ARG001 - the library alone
+@played(Role.GATEWAY, Defence.OWN_BOOKS, "what is signed stays within proven + max_inflight")
+def refused_in_words_and_run() -> Seen:
     """Answers 503 to whatever it runs, so that the client takes its headroom back and signs on."""
 
     def answer(till: Till, sealed: Sealed) -> Answer:
@@ -201,57 +189,32 @@ async def refused_in_words_and_run(target: Target) -> Seen:  # noqa: ARG001 - th
     return _drained(answer)
 
 
-@attack(
-    Role.GATEWAY,
-    Defence.OWN_BOOKS,
-    "a receipt of a stranger's request proves nothing",
-    Need.LIBRARY,
-)
-async def receipt_of_a_strangers_request(target: Target) -> Seen:  # noqa: ARG001 - the library
+@played(Role.GATEWAY, Defence.OWN_BOOKS, "a receipt of a stranger's request proves nothing")
+def receipt_of_a_strangers_request() -> Seen:
     """Shows genuine receipts of other users, so that this client's proven total rises."""
     return _proven({"payer": "ab" * 32})
 
 
-@attack(
-    Role.GATEWAY,
-    Defence.OWN_BOOKS,
-    "a receipt of another gateway's request proves nothing",
-    Need.LIBRARY,
-)
-async def receipt_of_another_gateways_request(target: Target) -> Seen:  # noqa: ARG001 - as above
+@played(Role.GATEWAY, Defence.OWN_BOOKS, "a receipt of another gateway's request proves nothing")
+def receipt_of_another_gateways_request() -> Seen:
     """Shows genuine receipts of this user's requests to another gateway."""
     return _proven({"gateway": "ab" * 32})
 
 
-@attack(
-    Role.GATEWAY,
-    Defence.OWN_BOOKS,
-    "a receipt of what was never asked proves nothing",
-    Need.LIBRARY,
-)
-async def receipt_of_nothing_asked(target: Target) -> Seen:  # noqa: ARG001 - the library alone
+@played(Role.GATEWAY, Defence.OWN_BOOKS, "a receipt of what was never asked proves nothing")
+def receipt_of_nothing_asked() -> Seen:
     """Shows a receipt, by a worker of its own, of a request that the client never made."""
     return _proven({"c": "ab" * 32})
 
 
-@attack(
-    Role.GATEWAY,
-    Defence.OWN_BOOKS,
-    "a receipt above the request's limit proves nothing",
-    Need.LIBRARY,
-)
-async def receipt_above_the_limit(target: Target) -> Seen:  # noqa: ARG001 - the library alone
+@played(Role.GATEWAY, Defence.OWN_BOOKS, "a receipt above the request's limit proves nothing")
+def receipt_above_the_limit() -> Seen:
     """Shows a receipt that charges more than the request allowed."""
     return _proven({"charge_nano": str(COST + 1)})
 
 
-@attack(
-    Role.GATEWAY,
-    Defence.OWN_BOOKS,
-    "a partial receipt proves nothing before the deadline",
-    Need.LIBRARY,
-)
-async def partial_receipt_for_the_whole(target: Target) -> Seen:  # noqa: ARG001 - the library
+@played(Role.GATEWAY, Defence.OWN_BOOKS, "a partial receipt proves nothing before the deadline")
+def partial_receipt_for_the_whole() -> Seen:
     """Shows a partial receipt while the request still runs, and the final one later."""
     return _proven({"status": Status.PARTIAL})
 
@@ -275,8 +238,8 @@ def _changed(statement: Statement, changes: dict[str, Any]) -> Statement:
     return msgspec.structs.replace(statement, **changes)
 
 
-@attack(Role.GATEWAY, Defence.OWN_BOOKS, "a receipt counts once", Need.LIBRARY)
-async def receipt_shown_twice(target: Target) -> Seen:  # noqa: ARG001 - the library alone
+@played(Role.GATEWAY, Defence.OWN_BOOKS, "a receipt counts once")
+def receipt_shown_twice() -> Seen:
     """Shows one receipt again and again, each time to be allowed as much more."""
     with till(lambda _, __: _OK) as ours:
         one = ours.sealed()
@@ -289,8 +252,8 @@ async def receipt_shown_twice(target: Target) -> Seen:  # noqa: ARG001 - the lib
         return judged(proven > COST, f"{proven} nano are proven by a receipt over {COST}")
 
 
-@attack(Role.GATEWAY, Defence.OWN_BOOKS, "remembered, and no reason to sign more", Need.LIBRARY)
-async def forgotten_ceiling_shown(target: Target) -> Seen:  # noqa: ARG001 - the library alone
+@played(Role.GATEWAY, Defence.OWN_BOOKS, "payment_refused: remembered, no reason to sign more")
+def forgotten_ceiling_shown() -> Seen:
     """Shows a client with restored books a ceiling that it signed, to have a higher one signed."""
     forgotten = 20 * CAP
 
@@ -302,14 +265,13 @@ async def forgotten_ceiling_shown(target: Target) -> Seen:  # noqa: ARG001 - the
 
     with till(answer) as ours:
         codes = {ours.ask() for _ in range(MANY)}
+        _check_signed(ours, codes)
         observed = f"{ours.highest} nano signed, {forgotten} before; {sorted(codes)}"
         return judged(ours.highest > forgotten, observed)
 
 
-@attack(
-    Role.GATEWAY, Defence.TERMS, "bad_answer: no more is read than a 402 can need", Need.LIBRARY
-)
-async def endless_body_of_a_402(target: Target) -> Seen:  # noqa: ARG001 - the library alone
+@played(Role.GATEWAY, Defence.TERMS, "bad_answer: no more is read than a 402 can need")
+def endless_body_of_a_402() -> Seen:
     """Sends a 402 whose body never ends, to fill the client's memory."""
     piece = b" " * 2**16
     with till(lambda _, __: (402, [piece] * 1024)) as ours:
@@ -317,13 +279,8 @@ async def endless_body_of_a_402(target: Target) -> Seen:  # noqa: ARG001 - the l
         return judged(ours.read > 2 * MAX_ERROR_BYTES, f"{code} after {ours.read} bytes")
 
 
-@attack(
-    Role.GATEWAY,
-    Defence.TERMS,
-    "terms_refused: they are too long, or nested too deep",
-    Need.LIBRARY,
-)
-async def terms_that_choke_the_reader(target: Target) -> Seen:  # noqa: ARG001 - the library alone
+@played(Role.GATEWAY, Defence.TERMS, "terms_refused: they are too long, or nested too deep")
+def terms_that_choke_the_reader() -> Seen:
     """Sends terms that are thousands of lists deep, or longer than any."""
     bodies = [
         b'{"payment":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
@@ -340,17 +297,16 @@ async def terms_that_choke_the_reader(target: Target) -> Seen:  # noqa: ARG001 -
     return judged(any(one not in ("402", "terms_refused") for one in codes), f"{codes}")
 
 
-@attack(
-    Role.GATEWAY, Defence.OWN_BOOKS, "daily_cap: the owner's limit for a day holds", Need.LIBRARY
-)
-async def day_spent_in_an_hour(target: Target) -> Seen:  # noqa: ARG001 - the library alone
+@played(Role.GATEWAY, Defence.OWN_BOOKS, "daily_cap: the owner's limit for a day holds")
+def day_spent_in_an_hour() -> Seen:
     """Serves and proves ever more, past what the owner allows for a day."""
     caps = replace(CAPS, max_daily=5 * COST)
     with till(lambda _, __: _OK, caps=caps) as ours:
-        codes = set()
+        codes = set[str]()
         for _ in range(MANY):
             one = ours.sealed()
             codes.add(ours.ask(one))
             ours.payer.prove(ours.statement(one))
+        _check_signed(ours, codes)
         proven = ours.payer.purse.proven
         return judged(proven > caps.max_daily, f"{proven} nano in a day, then {sorted(codes)}")

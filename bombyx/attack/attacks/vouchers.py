@@ -19,8 +19,7 @@ from bombyx.attack.means.parties import (
     tried,
 )
 from bombyx.attack.means.simulator import unix
-from bombyx.attack.record import Role, Seen, attack, judged
-from bombyx.attack.target import Need, Target
+from bombyx.attack.record import Role, Seen, judged, played
 from bombyx.errors import BombyxError
 from bombyx.money.channel.acceptance import (
     ChannelRow,
@@ -47,38 +46,31 @@ def _kept(parties: Parties, voucher: Voucher, *, got: str) -> Seen:
     )
 
 
-@attack(
-    Role.CLIENT, Defence.VOUCHER, "voucher_forged: not signed by the channel's client", Need.LIBRARY
-)
-async def voucher_signed_by_another(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.CLIENT, Defence.VOUCHER, "voucher_forged: not signed by the channel's client")
+def voucher_signed_by_another() -> Seen:
     """Signs a voucher by a key of its own, on the channel of somebody else."""
     parties = Parties()
     return _kept(parties, parties.voucher(COST, by=signer()), got="taken for the client's")
 
 
-@attack(Role.CLIENT, Defence.VOUCHER, "voucher_forged: another amount was signed", Need.LIBRARY)
-async def voucher_amount_altered(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.CLIENT, Defence.VOUCHER, "voucher_forged: another amount was signed")
+def voucher_amount_altered() -> Seen:
     """Raises the amount of a voucher after it was signed."""
     parties = Parties()
     raised = altered(parties.voucher(COST), amount=str(DEPOSIT))
     return _kept(parties, raised, got="the amount was taken")
 
 
-@attack(Role.CLIENT, Defence.VOUCHER, "voucher_foreign: of another channel", Need.LIBRARY)
-async def voucher_of_another_channel(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.CLIENT, Defence.VOUCHER, "voucher_foreign: of another channel")
+def voucher_of_another_channel() -> Seen:
     """Pays with a voucher of another channel of its own, that the chain would refuse here."""
     parties = Parties()
     other = replace(parties, salt=parties.salt ^ 1)
     return _kept(parties, other.voucher(DEPOSIT), got="a voucher of another channel was taken")
 
 
-@attack(
-    Role.CLIENT,
-    Defence.VOUCHER,
-    "voucher_forged: the signature is of another channel",
-    Need.LIBRARY,
-)
-async def voucher_renamed_to_this_channel(target: Target) -> Seen:  # noqa: ARG001 - the rules
+@played(Role.CLIENT, Defence.VOUCHER, "voucher_forged: the signature is of another channel")
+def voucher_renamed_to_this_channel() -> Seen:
     """Writes this channel's name on a voucher that was signed for another one."""
     parties = Parties()
     other = replace(parties, salt=parties.salt ^ 1)
@@ -86,13 +78,8 @@ async def voucher_renamed_to_this_channel(target: Target) -> Seen:  # noqa: ARG0
     return _kept(parties, renamed, got="a voucher of another channel was taken")
 
 
-@attack(
-    Role.CLIENT,
-    Defence.VOUCHER,
-    "voucher_forged: the signature is of another network",
-    Need.LIBRARY,
-)
-async def voucher_of_a_test_network(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.CLIENT, Defence.VOUCHER, "voucher_forged: the signature is of another network")
+def voucher_of_a_test_network() -> Seen:
     """Pays on one network with a voucher of the same channel on another, where money is free."""
     parties = Parties()
     other = Channel(OTHER_NETWORK, parties.config())
@@ -101,24 +88,24 @@ async def voucher_of_a_test_network(target: Target) -> Seen:  # noqa: ARG001 - t
     return _kept(parties, foreign, got="a voucher of another network was taken")
 
 
-@attack(Role.CLIENT, Defence.VOUCHER, "voucher_foreign: it names another network", Need.LIBRARY)
-async def voucher_that_names_another_network(target: Target) -> Seen:  # noqa: ARG001 - as above
+@played(Role.CLIENT, Defence.VOUCHER, "voucher_foreign: it names another network")
+def voucher_that_names_another_network() -> Seen:
     """The same, with that network's name left on it."""
     parties = Parties()
     named = parties.voucher(DEPOSIT, network=network_text(OTHER_NETWORK))
     return _kept(parties, named, got="a voucher of another network was taken")
 
 
-@attack(Role.CLIENT, Defence.VOUCHER, "voucher_expires: it must be good for ever", Need.LIBRARY)
-async def voucher_that_expires(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.CLIENT, Defence.VOUCHER, "voucher_expires: it must be good for ever")
+def voucher_that_expires() -> Seen:
     """Signs a voucher that is good for a minute, so that it is void when it is claimed."""
     parties = Parties()
     passing = parties.voucher(DEPOSIT, valid_until=unix() + 60)
     return _kept(parties, passing, got="a voucher was taken that soon is void")
 
 
-@attack(Role.CLIENT, Defence.VOUCHER, "voucher_forged: close terms are no voucher", Need.LIBRARY)
-async def close_terms_as_voucher(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.CLIENT, Defence.VOUCHER, "voucher_forged: close terms are no voucher")
+def close_terms_as_voucher() -> Seen:
     """Shows its signature over close terms as one over a voucher."""
     parties = Parties()
     signature = parties.client.sign_close(parties.channel, CloseTerms(DEPOSIT, 0))
@@ -153,38 +140,26 @@ def _overrun(deposited: int, voucher: int, *, ended: int = 0) -> Seen:
     return judged(owed > most, f"{owed} nano are owed, {most} are covered, then {why}")
 
 
-@attack(
-    Role.CLIENT, Defence.ACCEPTANCE, "deposit_too_low: the deposit does not cover it", Need.LIBRARY
-)
-async def voucher_above_the_deposit(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.CLIENT, Defence.ACCEPTANCE, "deposit_too_low: the deposit does not cover it")
+def voucher_above_the_deposit() -> Seen:
     """Signs a voucher of a thousand times its deposit and asks for all of that."""
     return _overrun(3 * COST, 1_000 * COST)
 
 
-@attack(
-    Role.CLIENT,
-    Defence.ACCEPTANCE,
-    "voucher_required: requests at once count together",
-    Need.LIBRARY,
-)
-async def one_voucher_for_many_requests(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.CLIENT, Defence.ACCEPTANCE, "voucher_required: requests at once count together")
+def one_voucher_for_many_requests() -> Seen:
     """Sends forty requests at once with one voucher that covers three."""
     return _overrun(DEPOSIT, 3 * COST)
 
 
-@attack(
-    Role.CLIENT,
-    Defence.ACCEPTANCE,
-    "voucher_required: what was charged stays charged",
-    Need.LIBRARY,
-)
-async def voucher_replayed(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.CLIENT, Defence.ACCEPTANCE, "voucher_required: what was charged stays charged")
+def voucher_replayed() -> Seen:
     """Pays with the voucher that it has already spent, once its requests are settled."""
     return _overrun(DEPOSIT, 3 * COST, ended=3)
 
 
-@attack(Role.CLIENT, Defence.ACCEPTANCE, "the higher voucher stays", Need.LIBRARY)
-async def lower_voucher_sent_later(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.CLIENT, Defence.ACCEPTANCE, "the higher voucher stays")
+def lower_voucher_sent_later() -> Seen:
     """Sends a lower voucher after a higher one, to have the higher one forgotten."""
     parties = Parties()
     row = reserve(parties.row(), COST, offered=parties.ceiling(10 * COST))
@@ -213,10 +188,8 @@ def _admitted(
     )
 
 
-@attack(
-    Role.CLIENT, Defence.CHANNEL_ADDRESS, "channel_address: not the published code", Need.LIBRARY
-)
-async def channel_of_foreign_code(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.CLIENT, Defence.CHANNEL_ADDRESS, "channel_address: not the published code")
+def channel_of_foreign_code() -> Seen:
     """Registers a contract of its own making, which looks alike and pays nobody."""
     parties = Parties()
     foreign = Code(hashlib.sha256(b"pays nobody").digest(), 7)
@@ -224,54 +197,43 @@ async def channel_of_foreign_code(target: Target) -> Seen:  # noqa: ARG001 - the
     return _admitted(parties, NETWORK, parties.config(), account)
 
 
-@attack(
-    Role.CLIENT, Defence.CHANNEL_ADDRESS, "channel_address: not of this configuration", Need.LIBRARY
-)
-async def address_of_another_channel(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.CLIENT, Defence.CHANNEL_ADDRESS, "channel_address: not of this configuration")
+def address_of_another_channel() -> Seen:
     """Registers somebody else's rich channel under its own keys."""
     parties, rich = Parties(), Parties()
     return _admitted(parties, NETWORK, parties.config(), rich.channel.account)
 
 
-@attack(
-    Role.CLIENT, Defence.CHANNEL_ADDRESS, "channel_not_ours: it pays another account", Need.LIBRARY
-)
-async def channel_that_pays_another(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.CLIENT, Defence.CHANNEL_ADDRESS, "channel_not_ours: it pays another account")
+def channel_that_pays_another() -> Seen:
     """Registers a channel whose claims go to the client itself."""
     parties = Parties()
     return _admitted(parties, NETWORK, parties.config(gateway=parties.client_account))
 
 
-@attack(Role.CLIENT, Defence.CHANNEL_ADDRESS, "channel_not_ours: another key ends it", Need.LIBRARY)
-async def channel_under_another_gateway_key(target: Target) -> Seen:  # noqa: ARG001 - the rules
+@played(Role.CLIENT, Defence.CHANNEL_ADDRESS, "channel_not_ours: another key ends it")
+def channel_under_another_gateway_key() -> Seen:
     """Registers a channel that it can close by itself, holding the gateway's key."""
     parties = Parties()
     return _admitted(parties, NETWORK, parties.config(gateway_key=signer().public_key))
 
 
-@attack(
-    Role.CLIENT, Defence.CHANNEL_ADDRESS, "channel_period: too short to claim in time", Need.LIBRARY
-)
-async def channel_that_closes_at_once(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.CLIENT, Defence.CHANNEL_ADDRESS, "channel_period: too short to claim in time")
+def channel_that_closes_at_once() -> Seen:
     """Registers a channel that it can empty a second after it asked for an answer."""
     parties = Parties()
     return _admitted(parties, NETWORK, parties.config(challenge_period=1))
 
 
-@attack(Role.CLIENT, Defence.CHANNEL_ADDRESS, "channel_key: a key of small order", Need.LIBRARY)
-async def channel_key_of_small_order(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.CLIENT, Defence.CHANNEL_ADDRESS, "channel_key: a key of small order")
+def channel_key_of_small_order() -> Seen:
     """Registers a channel under a key for which one signature is good for any voucher."""
     parties = Parties()
     return _admitted(parties, NETWORK, parties.config(client_key=_SMALL_ORDER))
 
 
-@attack(
-    Role.CLIENT,
-    Defence.CHANNEL_ADDRESS,
-    "voucher_forged: the client's key signed nothing",
-    Need.LIBRARY,
-)
-async def strangers_channel_registered(target: Target) -> Seen:  # noqa: ARG001 - the rules alone
+@played(Role.CLIENT, Defence.CHANNEL_ADDRESS, "voucher_forged: the client's key signed nothing")
+def strangers_channel_registered() -> Seen:
     """Registers a channel that it saw on chain under its own account, to block its owner."""
     parties = Parties()
     channel = parties.channel
