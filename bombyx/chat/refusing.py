@@ -15,7 +15,10 @@ from bombyx.errors import BombyxError, envelope
 def refusal_document(
     path: str, error: BombyxError, *, request_id: str | None = None
 ) -> dict[str, Any]:
-    """The body of an answer that is an error; `request_id` is what the answer's header names."""
+    """The body of an answer that is an error.
+
+    `request_id` is what the answer's header names, or in a worker's error the request's own id.
+    """
     return refusal_of(path, error.status, envelope(error)["error"], request_id=request_id)
 
 

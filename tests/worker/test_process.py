@@ -77,7 +77,7 @@ async def test_that_it_starts_is_told_until_it_can_be_asked(
     prepared = replace(prepare(settings, tmp_path, output), engine=Slow())
     running = asyncio.create_task(serve(settings, prepared, output))
     link = await gateway.link()
-    assert not is_starting(tmp_path)
+    await until(lambda: not is_starting(tmp_path))
     told = await asyncio.to_thread(give, tmp_path, Order("status"))
     assert told["worker"] == link.listing.worker
     os.kill(os.getpid(), signal.SIGTERM)

@@ -102,10 +102,14 @@ def find_model(store: Path, named: str) -> Path:
 def at_hand(settings: WorkerSettings) -> WorkerSettings:
     """With the place of a model that `model_path` names as the store does; a path stays one."""
     named = settings.model_path
-    if named is None or named.exists() or _NAME.fullmatch(str(named)) is None:
+    if named is None or _NAME.fullmatch(str(named)) is None:
         return settings
     kept = store_folder(settings.models) / named
-    return settings.model_copy(update={"model_path": kept}) if kept.exists() else settings
+    try:
+        is_kept = not named.exists() and kept.exists()
+    except OSError:
+        return settings  # whoever opens it says what is wrong
+    return settings.model_copy(update={"model_path": kept}) if is_kept else settings
 
 
 def list_models(store: Path) -> list[Listed]:
