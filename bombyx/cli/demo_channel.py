@@ -48,6 +48,9 @@ def begin(network: Network, say: Say) -> Paying | None:
     if chain is None or payer is None or owner is None:
         return None
     left = payer.left_open()
+    if left is not None and not payer.is_registered(str(left["channel"])):
+        # Before anything is counted: to finish its opening may move money.
+        left = payer.channel("open", "--gateway", network.gateway)
     known = _addresses(network, payer, owner)
     if left is not None:
         known["channel"] = f"0:{left['channel']}"
@@ -111,7 +114,9 @@ def end(paying: Paying, payout: dict[str, str], say: Say) -> dict[str, Any]:
     `BombyxError` where a nano is missing.
     """
     network, channel = paying.network, paying.channel
-    ended = paying.payer.channel("close", channel, "--mnemonic-file", str(paying.payer.words))
+    # Named: an interrupted demo may have opened it when the gateway had another port.
+    flags = ("--gateway", network.gateway, "--mnemonic-file", str(paying.payer.words))
+    ended = paying.payer.channel("close", channel, *flags)
     _until(lambda: _view(network, channel)["state"] == "closed", "closed")
     view, books = _view(network, channel), paying.payer.books_of(channel)
     claimed = int(ended["claimed_nano"])

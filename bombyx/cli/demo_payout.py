@@ -24,7 +24,10 @@ def pay(paying: Paying, entries: Sequence[dict[str, str]], say: Say) -> dict[str
     say(f"contract {address}: the gateway deposits, the worker holds its vouchers")
     say(f"the worker earned {earned} nano; its voucher is good for {vouched(held)} in all")
     say("by itself a gateway opens one once it owes 0.05 GRAM, and until then its ledger does")
-    (claim,) = owner.claim(held.payout_channel.channel)["claims"]
+    claims = owner.claim(held.payout_channel.channel)["claims"]
+    if not claims:
+        raise BombyxError(f"the worker earned {earned} nano, and its owner found none to claim")
+    (claim,) = claims
     if int(claim["paid_nano"]) < earned:
         raise BombyxError(f"the worker earned {earned} nano, its claim paid {claim['paid_nano']}")
     say(f"its owner claimed {gram(int(claim['paid_nano']))}: transaction {claim['tx']}")

@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import openai
 import pytest
 from pytoniq_core import Address
 
+from bombyx import canonical
 from bombyx.attestation.policy import render_policy
 from bombyx.cli import output
 from bombyx.cli.main import main
@@ -145,6 +147,18 @@ async def until_proven(state: Path) -> None:
     async with asyncio.timeout(5):
         while not read_purse(folder, read_record(folder)).proven:
             await asyncio.sleep(0.01)
+
+
+async def test_a_channel_is_closed_with_a_gateway_that_has_moved(
+    net: Network, run: Run, tmp_path: Path
+) -> None:
+    await run("open")
+    (folder,) = channel_folders(tmp_path / "client" / "channels")
+    record = read_record(folder)
+    moved = msgspec.structs.replace(record, origin="http://127.0.0.1:9")
+    (folder / "channel.json").write_bytes(canonical.encode(moved))
+    assert "127.0.0.1:9" in (await run("close", code=1))["error"]["message"]
+    assert (await run("close", "--gateway", f"{net.base_url}/"))["how"] == "cooperative"
 
 
 async def test_a_channel_ends_without_its_gateway(net: Network, run: Run, wall: Wall) -> None:

@@ -98,13 +98,16 @@ def topup(
 
 
 @channel.command()
-def close(
+def close(  # noqa: PLR0913  (one parameter per flag)
     name: ChannelName = None,
     *,
     alone: Annotated[
         bool,
         typer.Option("--alone", help="Without the gateway: the rest comes after a waiting time."),
     ] = False,
+    gateway: Annotated[
+        str | None, typer.Option(help="The gateway's URL, where it has moved since the opening.")
+    ] = None,
     api_key_file: KeyFileOption = None,
     mnemonic_file: WordsOption = None,
     wallet: WalletOption = None,
@@ -114,7 +117,7 @@ def close(
 ) -> None:
     """Close a channel and get the rest back: at once where the gateway agrees."""
     key = read_key(None, api_key_file)
-    desk = Desk(Given(state, config, None, key, None, mnemonic_file, wallet, as_json))
+    desk = Desk(Given(state, config, gateway, key, None, mnemonic_file, wallet, as_json))
     _ended(desk, asyncio.run(work.close(desk, name, alone=alone)))
 
 

@@ -13,6 +13,7 @@ from bombyx.client.channel.funding import Terms
 from bombyx.client.channel.gateway import GatewayRoutes
 from bombyx.client.channel.marks import CLOSED, is_marked
 from bombyx.client.channel.payer import Payer
+from bombyx.client.channel.records import ChannelRecord
 from bombyx.client.channel.setting import caps_of, side_of, terms_of
 from bombyx.client.channel.wallet import FOLDER, Survey, named_folders, open_payer, survey
 from bombyx.client.opening import unix_seconds
@@ -103,6 +104,10 @@ class Desk:
         if self.settings.gateway is None:
             raise SetupError("name the gateway: --gateway URL, or BOMBYX_CLIENT_GATEWAY")
         return str(self.settings.gateway).rstrip("/").removesuffix("/v1")
+
+    def origin_of(self, record: ChannelRecord) -> str:
+        """A channel's gateway: where it was opened, unless the command says that it has moved."""
+        return record.origin if self._given.gateway is None else self.origin
 
     @asynccontextmanager
     async def routes(self, origin: str) -> AsyncIterator[GatewayRoutes]:

@@ -80,7 +80,7 @@ async def close(desk: Desk, name: str | None, *, alone: bool) -> dict[str, Any]:
         async with desk.chain(sends=True) as chain:
             if alone:
                 return _ended(one, await ending.close_alone(one, chain, say=desk.say))
-            async with desk.routes(one.store.record.origin) as routes:
+            async with desk.routes(desk.origin_of(one.store.record)) as routes:
                 told = await ending.close_together(one, routes, chain, say=desk.say)
                 return _ended(one, told)
 

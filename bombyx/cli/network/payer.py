@@ -8,6 +8,7 @@ from bombyx.cli.channel.shown import document, read
 from bombyx.cli.network.chain import Chain
 from bombyx.cli.network.errand import run_errand
 from bombyx.cli.network.state import NetworkState, fresh_log
+from bombyx.client.channel.marks import UNREGISTERED, is_marked
 from bombyx.client.channel.wallet import FOLDER, channel_folders
 
 CLIENT_NANO: Final = 10 * 10**9
@@ -47,6 +48,10 @@ class Payer:
             if known["state"] == OPEN:
                 return known
         return None
+
+    def is_registered(self, channel: str) -> bool:
+        """Whether the gateway was told of a channel (hex) of ours."""
+        return not is_marked(self.state.payer / FOLDER / channel, UNREGISTERED)
 
     def books_of(self, channel: str) -> dict[str, Any]:
         """How a channel (hex) stands by the client's own books."""

@@ -100,7 +100,9 @@ class GatewayRoutes:
             )
         except httpx2.TransportError as error:
             kind = type(error).__name__
-            raise GatewayUnreachable(f"the gateway cannot be reached ({kind})") from None
+            raise GatewayUnreachable(
+                f"the gateway {self.origin} cannot be reached ({kind})"
+            ) from None
 
 
 def _read(answer: httpx2.Response, kind: type[Kind]) -> Kind:

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from bombyx.attestation.steps import SIMULATED_UNKNOWN, StepName
-from bombyx.cli import output
+from bombyx.cli import demo_channel, output
 from bombyx.cli.main import main
 from bombyx.cli.network import chain
 from bombyx.cli.network.accounts import Snapshot, fees_between
 from bombyx.cli.network.proof import check_books
+from bombyx.client.channel.marks import UNREGISTERED, set_mark
+from bombyx.client.channel.wallet import FOLDER, channel_folders
 from bombyx.errors import BombyxError
 from bombyx.money.cost import with_fee
 
@@ -59,6 +61,26 @@ def test_the_demo_proves_what_it_shows_and_pays_by_channel(
     document, told = demo(tmp_path, capsys, "--chain", "devnet")
     check_story(document, told)
     check_money(document)
+    assert "all balances and fees add up to the nano" in told
+
+
+def test_a_demo_that_was_cut_off_is_finished_by_the_next_on_other_ports(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(*_: object) -> None:
+        raise BombyxError("cut off")
+
+    flags = ("--engine", "scripted", "--state", str(tmp_path), "--workers", "1")
+    with monkeypatch.context() as patched:
+        patched.setattr(demo_channel, "vouched", cut)
+        assert main(["demo", *flags, *ports(), "--chain", "devnet"]) == 1
+    (folder,) = channel_folders(tmp_path / "payer" / FOLDER)
+    set_mark(folder, UNREGISTERED)  # as if its opening had been cut off as well
+    capsys.readouterr()
+    document, told = demo(tmp_path, capsys, "--chain", "devnet")
+    check_story(document, told)
+    assert document["channel"]["state"] == "closed"
+    assert document["channel"]["address"] == f"0:{folder.name}"
     assert "all balances and fees add up to the nano" in told
 
 
