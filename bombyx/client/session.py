@@ -126,8 +126,12 @@ class Session:
                 self._wallet.open_for(origin)
             yield
         finally:
-            if self._wallet is not None:
-                self._wallet.close()
+            self.close()
+
+    def close(self) -> None:
+        """Give back what it pays from, once nothing is asked through it any more; may block."""
+        if self._wallet is not None:
+            self._wallet.close()
 
     def exchange(self, request: ClearRequest) -> Steps:
         """Answer one request; every refusal and failure becomes an answer too."""

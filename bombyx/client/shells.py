@@ -4,6 +4,7 @@ A transport answers the SDK's client by driving an exchange over an inner client
 library. It holds no rule of its own; `library` is the module, `Stream` its kind of body.
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from typing import Any, ClassVar
@@ -148,8 +149,9 @@ class SyncShell:
         )
 
     def close(self) -> None:
-        """Close the inner client's connections."""
+        """Close the inner client's connections, then give channels back."""
         self._client.close()
+        self._session.close()
 
 
 class AsyncShell:
@@ -175,8 +177,9 @@ class AsyncShell:
         )
 
     async def aclose(self) -> None:
-        """Close the inner client's connections."""
+        """Close the inner client's connections, then give channels back."""
         await self._client.aclose()
+        await asyncio.to_thread(self._session.close)  # which waits for the disk
 
 
 class SyncBody:

@@ -1,7 +1,6 @@
 """Clients in a storm that pay by channel: several requests each at once, until told to stop."""
 
 import asyncio
-import gc
 import random
 from typing import Any
 
@@ -68,7 +67,6 @@ class Customers:
             if purse.http is not None:
                 await purse.http.aclose()
                 purse.http = None
-        gc.collect()  # channels that this process held are free for its closing commands
 
     def cancel(self) -> None:
         """Give up."""

@@ -1,8 +1,6 @@
 """Those who pay in a storm: a wallet and a channel each, behind a sidecar or in this process."""
 
-import asyncio
 import contextlib
-import gc
 import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,7 +19,7 @@ from bombyx.client.channel.payer import Payer
 from bombyx.client.channel.ton_side import open_ton_side
 from bombyx.client.channel.wallet import FOLDER, channel_folders, open_payer
 from bombyx.client.opening import load_identity, unix_seconds
-from bombyx.errors import BombyxError, ChannelClosed, SetupError
+from bombyx.errors import BombyxError, ChannelClosed
 from bombyx.money.channel.spending import Caps
 from tests.chaos.processes import Process, free_port
 from tests.chaos.site import Site
@@ -38,8 +36,6 @@ TOP_UP = 15 * GRAM // 100
 """What a sidecar opens with and tops up by: soon too little, so that it must do so under fire."""
 AFTER_DEADLINES_S = 1_000
 """The clients' deadlines leave ten minutes for clocks that differ."""
-LET_GO_SECONDS = 20.0
-"""Until a client that was closed has written its last, and its channel is free."""
 WHOLE = 5 * GRAM
 """What a wallet of this process opens with: nobody tops it up."""
 
@@ -185,23 +181,10 @@ async def collect(purse: Purse) -> None:
 
     Not earlier: the last word of a worker that died counts only then.
     """
-    with contextlib.closing(await _let_go(purse)) as one:
+    with contextlib.closing(purse.payer(later=AFTER_DEADLINES_S)) as one:
         async with purse.routes() as routes:
             for c in [*one.purse.inflight, *one.purse.lapsed]:
                 one.late(c, await routes.receipt(c))
-
-
-async def _let_go(purse: Purse) -> Payer:
-    """Its books, once the client that paid by them has written its last and is forgotten."""
-    async with asyncio.timeout(LET_GO_SECONDS):
-        while True:
-            try:
-                return purse.payer(later=AFTER_DEADLINES_S)
-            except SetupError as error:
-                if "is in use" not in error.message:
-                    raise
-            gc.collect()
-            await asyncio.sleep(0.05)
 
 
 async def close_together(purse: Purse) -> None:

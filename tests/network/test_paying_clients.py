@@ -23,7 +23,7 @@ from bombyx.client.channel.marks import UNREGISTERED, is_marked
 from bombyx.client.channel.payer import Payer
 from bombyx.client.channel.store import ChannelStore
 from bombyx.client.channel.ton_side import WalletSide
-from bombyx.client.channel.wallet import channel_folders, open_payer
+from bombyx.client.channel.wallet import channel_folders, give_back, open_payer
 from bombyx.client.opening import load_identity, unix_seconds
 from bombyx.errors import GatewayUnreachable, SetupError
 from bombyx.money.channel.documents import ChannelView, Registration
@@ -307,6 +307,23 @@ while True:
 
 
 @pytest.mark.spec("7.9-b")
+async def test_a_closed_client_gives_its_channel_back_unless_others_use_it(
+    paying: Paying,
+) -> None:
+    folder, sdks = paying.one.store.folder, (paying.sdk(), paying.sdk())
+    for sdk in sdks:
+        await sdk.chat.completions.create(**ASK)
+    give_back(paying.one)
+    await sdks[0].close()
+    before = paying.one.purse.proven
+    await sdks[1].chat.completions.create(**ASK, user="another")
+    assert paying.one.purse.proven > before
+    with pytest.raises(SetupError, match="in use by process"):
+        ChannelStore(folder)
+    await sdks[1].close()
+    ChannelStore(folder).close()
+
+
 async def test_a_killed_app_closes_to_what_receipts_prove(paying: Paying, tmp_path: Path) -> None:
     paying.one.close()
     policy = tmp_path / "policy.toml"

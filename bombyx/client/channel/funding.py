@@ -15,7 +15,7 @@ from bombyx.client.channel.marks import CLOSED, UNREGISTERED, clear_mark, is_mar
 from bombyx.client.channel.payer import Payer
 from bombyx.client.channel.records import record_of
 from bombyx.client.channel.store import Saving, create_channel
-from bombyx.client.channel.wallet import Broken, named_folders, open_payer, survey
+from bombyx.client.channel.wallet import Broken, give_back, named_folders, open_payer, survey
 from bombyx.errors import (
     BombyxError,
     ChannelClosing,
@@ -115,7 +115,7 @@ async def open_channel(
         await _fund(one, chain, terms, identity=identity, say=say)
         await _registered(one, routes, terms, say=say)
     except BaseException:
-        one.close()
+        give_back(one)
         raise
     return one
 

@@ -60,6 +60,8 @@ class Payer:
         self._freed: deque[tuple[int, int]] = deque()
         """Until when, and how much, a gateway may not know to be free; `_lag` in all."""
         self._lag = 0
+        self.users = 0
+        """Of this process; counted by who shares it."""
         self._change(spending.forget(self._purse, now=clock()))
 
     def __repr__(self) -> str:

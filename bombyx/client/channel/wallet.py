@@ -52,14 +52,26 @@ class Funder(paying.Funder, Protocol):
 
 
 def open_payer(folder: Path, caps: Caps, *, clock: Callable[[], int]) -> Payer:
-    """The payer of a channel's folder; of one process all share it. Raises `SetupError`."""
+    """The payer of a channel's folder, to be given back; of one process all share it.
+
+    Raises `SetupError`.
+    """
     place = folder.resolve()
     with _sharing:
         payer = _shared.get(place)
         if payer is None or payer.is_closed:
             payer = Payer(ChannelStore(folder), caps, clock=clock)
             _shared[place] = payer
+        payer.users += 1
         return payer
+
+
+def give_back(payer: Payer) -> None:
+    """Its user is done with it; the last one of this process closes it."""
+    with _sharing:
+        payer.users -= 1
+        if payer.users <= 0:
+            payer.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,13 +196,20 @@ class Wallet:
 
     def _take(self, found: Found) -> Payer:
         one = open_payer(found.folder, self.caps, clock=self._clock)
-        self._payers[one.name] = one
+        self._hold(one)
         return one
 
     def keep(self, payer: Payer) -> None:
         """Take over a channel that was opened for this wallet."""
         with self._lock:
-            self._payers[payer.name] = payer
+            self._hold(payer)
+
+    def _hold(self, payer: Payer) -> None:
+        """As one user of it, however often it was found."""
+        held = self._payers.get(payer.name)
+        if held is not None:
+            give_back(held)
+        self._payers[payer.name] = payer
 
     def open_for(self, origin: str) -> list[Payer]:
         """Take all live channels of a gateway's URL now, so that a conflict shows at the start."""
@@ -223,7 +242,7 @@ class Wallet:
             self.funder.close()
         with self._lock:
             for payer in self._payers.values():
-                payer.close()
+                give_back(payer)
             self._payers.clear()
 
 

@@ -71,14 +71,15 @@ async def test_a_sidecar_pays_for_an_sdk_that_knows_nothing(
 async def test_the_blocking_sdk_pays_too(
     session: Session, origin: str, till: Till, payer: Payer
 ) -> None:
+    http = sealed_client(session, timeout=DEFAULT_TIMEOUT, transport=None)
+    sdk = OpenAI(base_url=f"{origin}/v1", api_key="sk-test", http_client=http, max_retries=0)
+
     def ask() -> None:
-        http = sealed_client(session, timeout=DEFAULT_TIMEOUT, transport=None)
-        with OpenAI(
-            base_url=f"{origin}/v1", api_key="sk-test", http_client=http, max_retries=0
-        ) as sdk:
-            sdk.chat.completions.create(**SHORT)
+        sdk.chat.completions.create(**SHORT)
 
     await asyncio.gather(*(asyncio.to_thread(ask) for _ in range(4)))
+    sdk.close()
+    assert payer.is_closed
     assert payer.purse.inflight == {}
     assert payer.purse.proven > 0
 

@@ -24,7 +24,7 @@ from bombyx.client.channel.store import (
     read_purse,
     read_record,
 )
-from bombyx.client.channel.wallet import Wallet, open_payer
+from bombyx.client.channel.wallet import Wallet, give_back, open_payer
 from bombyx.errors import SetupError
 from bombyx.files.durable import replace_durably
 from bombyx.money.channel.spending import Flight, Purse
@@ -178,10 +178,14 @@ def test_a_lock_that_says_nothing_still_refuses(tmp_path: Path) -> None:
 def test_sessions_of_one_process_share_a_channel(folder: Path, clock: Clock) -> None:
     one = open_payer(folder, CAPS, clock=clock)
     assert open_payer(folder, CAPS, clock=clock) is one
-    one.close()
+    give_back(one)
+    assert not one.is_closed
+    give_back(one)
+    assert one.is_closed
     other = open_payer(folder, CAPS, clock=clock)
     assert other is not one
     other.close()
+    assert open_payer(folder, CAPS, clock=clock) is not other
 
 
 def test_files_that_were_changed_are_refused(folder: Path, root: Path) -> None:
