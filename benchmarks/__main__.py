@@ -2,7 +2,8 @@
 
 python -m benchmarks [--rounds 3] [--json FILE] [--only CASE]
 
-The last row is the yardstick: divide by it to compare runs of different hours or machines.
+The last row is the yardstick: divide by it to compare runs of different hours or machines. `turns`
+are of one that ran on the gateway's CPU in the same seconds: they repeat within a few per cent.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import json
 import platform
 import sys
 from pathlib import Path
+from sysconfig import get_config_var
 
 from benchmarks import (
     acceptance,
@@ -50,7 +52,11 @@ def main() -> int:
     kinds = ["client", "relay", "gateways", "worker", "leakage", "routing", "engine"]
     parser.add_argument("--only", choices=kinds)
     arguments = parser.parse_args()
-    machine = {"python": platform.python_version(), "machine": platform.machine()}
+    machine = {
+        "python": platform.python_version(),
+        "profile_guided": "--enable-optimizations" in (get_config_var("CONFIG_ARGS") or ""),
+        "machine": platform.machine(),
+    }
     told: dict[str, object] = {"machine": machine}
     if arguments.only not in ("leakage", "routing", "engine"):
         told["rows"] = _costs(arguments.only, rounds=arguments.rounds)
@@ -86,10 +92,10 @@ def _costs(only: str | None, *, rounds: int) -> list[dict[str, object]]:
         print("measuring: worker …", file=sys.stderr)
         rows.append(worker_token.measure(rounds=rounds))
     rows.append(yardstick.measure())
-    print(f"{'case':40} {'CPU us':>9} {'target':>8}  unit")
+    print(f"{'case':40} {'CPU us':>9} {'target':>8} {'turns':>8}  unit")
     for row in rows:
-        target = TARGETS.get(str(row["case"]), "")
-        print(f"{row['case']:40} {row['us_cpu']:>9} {target:>8}  {row['unit']}")
+        target, turns = TARGETS.get(str(row["case"]), ""), row.get("turns", "")
+        print(f"{row['case']:40} {row['us_cpu']:>9} {target:>8} {turns:>8}  {row['unit']}")
     return rows
 
 

@@ -20,6 +20,7 @@ import msgspec
 
 from benchmarks.load import Plan
 from benchmarks.processes import bombyx, cpu_seconds, read_json, started
+from benchmarks.yardstick import beside
 from bombyx.attestation.directory import Directory
 from bombyx.attestation.policy import ModelRules, Policy, SimulatedRules, render_policy
 from bombyx.attestation.simulated import image_measurement
@@ -51,19 +52,21 @@ CASES = (
 
 
 def measure(case: Case, *, rounds: int) -> dict[str, Any]:
-    """Median CPU in microseconds per unit over some rounds in one network."""
+    """Median CPU per unit over some rounds in one network: microseconds, and yardstick's turns."""
     with tempfile.TemporaryDirectory() as folder:
-        state = Path(folder)
-        results = sorted(_round(case, state, number) for number in range(rounds))
+        rows = [_round(case, Path(folder), number) for number in range(rounds)]
+    costs, turns = sorted(cost for cost, _ in rows), sorted(cost / turn for cost, turn in rows)
     return {
         "case": case.name,
-        "us_cpu": round(results[len(results) // 2], 1),
-        "rounds": [round(result, 1) for result in results],
+        "us_cpu": round(costs[rounds // 2], 1),
+        "turns": round(turns[rounds // 2], 3),
+        "rounds": [round(cost, 1) for cost in costs],
         "unit": "token" if case.per_token else "request",
     }
 
 
-def _round(case: Case, state: Path, number: int) -> float:
+def _round(case: Case, state: Path, number: int) -> tuple[float, float]:
+    """What a unit took, and a turn of the yardstick beside it, in microseconds."""
     policy = write_policy(state)
     flags = ["--state", str(state), "--port", "0", "--policy", str(policy), "--json"]
     with started(bombyx("gateway", *flags), cpu=1) as gateway:
@@ -77,17 +80,17 @@ def _round(case: Case, state: Path, number: int) -> float:
         key = json.loads(made.stdout)["api_key"]
         peer_command = [sys.executable, "-m", "benchmarks.link_peer", ready["link_url"]]
         peer_command += [str(state / "simulated-root.pem"), str(case.tokens), str(case.gap)]
-        with started(peer_command, cpu=0) as peer:
+        with started(peer_command, cpu=0) as peer, beside(cpu=1) as yardstick:
             read_json(peer)
             plan = _plan(case, ready, key)
             send(msgspec.structs.replace(plan, requests=max(64, case.concurrency)))
-            before = cpu_seconds(gateway.pid)
+            before, _ = cpu_seconds(gateway.pid), yardstick.turn_us()
             outcome = send(plan)
-            used = cpu_seconds(gateway.pid) - before
+            used, turn = cpu_seconds(gateway.pid) - before, yardstick.turn_us()
     if outcome["errors"] or outcome["answers"] != case.requests:
         raise SystemExit(f"round {number}: {outcome}")
     units = case.requests * (case.tokens if case.per_token else 1)
-    return used / units * 1e6
+    return used / units * 1e6, turn
 
 
 def write_policy(state: Path) -> Path:
