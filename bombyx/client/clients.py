@@ -57,7 +57,9 @@ def http_client(
     transport = transport or wished_transport(
         policy, AttestedTransport, limits=transport_httpx2.DEFAULT_LIMITS
     )
-    return transport_httpx2.sealed_client(session, timeout=timeout, transport=transport)
+    return transport_httpx2.sealed_client(
+        session, timeout=timeout, transport=transport, on_close=session.close
+    )
 
 
 def async_http_client(
@@ -83,7 +85,9 @@ def async_http_client(
     transport = transport or wished_transport(
         policy, AsyncAttestedTransport, limits=transport_httpx2.DEFAULT_LIMITS
     )
-    return transport_httpx2.sealed_async_client(session, timeout=timeout, transport=transport)
+    return transport_httpx2.sealed_async_client(
+        session, timeout=timeout, transport=transport, on_close=session.close
+    )
 
 
 def httpx_client(
@@ -110,7 +114,9 @@ def httpx_client(
     timeout = timeout or library.DEFAULT_TIMEOUT
     limits = library.DEFAULT_LIMITS
     transport = transport or wished_transport(policy, attested.AttestedTransport, limits=limits)
-    client: httpx.Client = library.sealed_client(session, timeout=timeout, transport=transport)
+    client: httpx.Client = library.sealed_client(
+        session, timeout=timeout, transport=transport, on_close=session.close
+    )
     return client
 
 
@@ -140,7 +146,7 @@ def async_httpx_client(
     kind = attested.AsyncAttestedTransport
     transport = transport or wished_transport(policy, kind, limits=limits)
     client: httpx.AsyncClient = library.sealed_async_client(
-        session, timeout=timeout, transport=transport
+        session, timeout=timeout, transport=transport, on_close=session.close
     )
     return client
 

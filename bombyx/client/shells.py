@@ -6,7 +6,7 @@ library. It holds no rule of its own; `library` is the module, `Stream` its kind
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from typing import Any, ClassVar
 
 from bombyx.client.drive import drive, drive_async
@@ -126,15 +126,23 @@ class AsyncUpstream:
             await response.aclose()
 
 
+def nothing() -> None:
+    """The session is another's too."""
+
+
 class SyncShell:
     """The blocking transport of either library."""
 
     library: ClassVar[Any]
     stream: ClassVar[Any]
 
-    def __init__(self, session: Session, client: Any) -> None:
+    def __init__(
+        self, session: Session, client: Any, on_close: Callable[[], None] = nothing
+    ) -> None:
+        """`on_close` may block; it is for whoever has the session to itself."""
         self._session = session
         self._client = client
+        self._on_close = on_close
 
     def handle_request(self, request: Any) -> Any:
         """Answer one request of the SDK's client."""
@@ -149,9 +157,9 @@ class SyncShell:
         )
 
     def close(self) -> None:
-        """Close the inner client's connections, then give channels back."""
+        """Close the inner client's connections, then what else is over with it."""
         self._client.close()
-        self._session.close()
+        self._on_close()
 
 
 class AsyncShell:
@@ -160,9 +168,13 @@ class AsyncShell:
     library: ClassVar[Any]
     stream: ClassVar[Any]
 
-    def __init__(self, session: Session, client: Any) -> None:
+    def __init__(
+        self, session: Session, client: Any, on_close: Callable[[], None] = nothing
+    ) -> None:
+        """`on_close` may block; it is for whoever has the session to itself."""
         self._session = session
         self._client = client
+        self._on_close = on_close
 
     async def handle_async_request(self, request: Any) -> Any:
         """Answer one request of the SDK's client."""
@@ -177,9 +189,9 @@ class AsyncShell:
         )
 
     async def aclose(self) -> None:
-        """Close the inner client's connections, then give channels back."""
+        """Close the inner client's connections, then what else is over with it."""
         await self._client.aclose()
-        await asyncio.to_thread(self._session.close)  # which waits for the disk
+        await asyncio.to_thread(self._on_close)
 
 
 class SyncBody:

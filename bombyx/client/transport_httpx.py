@@ -1,11 +1,12 @@
 """Transports for httpx, which openai 1 and 2 run on (extra `bombyx[httpx]`)."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import httpx
 
 from bombyx.client.session import Session
-from bombyx.client.shells import AsyncBody, AsyncShell, SyncBody, SyncShell
+from bombyx.client.shells import AsyncBody, AsyncShell, SyncBody, SyncShell, nothing
 
 DEFAULT_TIMEOUT = httpx.Timeout(600.0, connect=5.0)
 """The SDK's own."""
@@ -37,18 +38,28 @@ class AsyncSealedTransport(AsyncShell, httpx.AsyncBaseTransport):
 
 
 def sealed_client(
-    session: Session, *, timeout: httpx.Timeout, transport: httpx.BaseTransport | None
+    session: Session,
+    *,
+    timeout: httpx.Timeout,
+    transport: httpx.BaseTransport | None,
+    on_close: Callable[[], None] = nothing,
 ) -> httpx.Client:
     """A client for `OpenAI(http_client=…)`; `transport` stands in for the network."""
     inner = httpx.Client(timeout=timeout, limits=DEFAULT_LIMITS, mounts=DIRECT, transport=transport)
-    return httpx.Client(transport=SealedTransport(session, inner), timeout=timeout)
+    return httpx.Client(transport=SealedTransport(session, inner, on_close), timeout=timeout)
 
 
 def sealed_async_client(
-    session: Session, *, timeout: httpx.Timeout, transport: httpx.AsyncBaseTransport | None
+    session: Session,
+    *,
+    timeout: httpx.Timeout,
+    transport: httpx.AsyncBaseTransport | None,
+    on_close: Callable[[], None] = nothing,
 ) -> httpx.AsyncClient:
     """A client for `AsyncOpenAI(http_client=…)`; `transport` stands in for the network."""
     inner = httpx.AsyncClient(
         timeout=timeout, limits=DEFAULT_LIMITS, mounts=DIRECT, transport=transport
     )
-    return httpx.AsyncClient(transport=AsyncSealedTransport(session, inner), timeout=timeout)
+    return httpx.AsyncClient(
+        transport=AsyncSealedTransport(session, inner, on_close), timeout=timeout
+    )

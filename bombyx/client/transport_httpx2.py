@@ -1,11 +1,12 @@
 """Transports for httpx2, which openai 3 and later run on."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import httpx2
 
 from bombyx.client.session import Session
-from bombyx.client.shells import AsyncBody, AsyncShell, SyncBody, SyncShell
+from bombyx.client.shells import AsyncBody, AsyncShell, SyncBody, SyncShell, nothing
 
 DEFAULT_TIMEOUT = httpx2.Timeout(600.0, connect=5.0)
 """The SDK's own."""
@@ -37,20 +38,30 @@ class AsyncSealedTransport(AsyncShell, httpx2.AsyncBaseTransport):
 
 
 def sealed_client(
-    session: Session, *, timeout: httpx2.Timeout, transport: httpx2.BaseTransport | None
+    session: Session,
+    *,
+    timeout: httpx2.Timeout,
+    transport: httpx2.BaseTransport | None,
+    on_close: Callable[[], None] = nothing,
 ) -> httpx2.Client:
     """A client for `OpenAI(http_client=…)`; `transport` stands in for the network."""
     inner = httpx2.Client(
         timeout=timeout, limits=DEFAULT_LIMITS, mounts=DIRECT, transport=transport
     )
-    return httpx2.Client(transport=SealedTransport(session, inner), timeout=timeout)
+    return httpx2.Client(transport=SealedTransport(session, inner, on_close), timeout=timeout)
 
 
 def sealed_async_client(
-    session: Session, *, timeout: httpx2.Timeout, transport: httpx2.AsyncBaseTransport | None
+    session: Session,
+    *,
+    timeout: httpx2.Timeout,
+    transport: httpx2.AsyncBaseTransport | None,
+    on_close: Callable[[], None] = nothing,
 ) -> httpx2.AsyncClient:
     """A client for `AsyncOpenAI(http_client=…)`; `transport` stands in for the network."""
     inner = httpx2.AsyncClient(
         timeout=timeout, limits=DEFAULT_LIMITS, mounts=DIRECT, transport=transport
     )
-    return httpx2.AsyncClient(transport=AsyncSealedTransport(session, inner), timeout=timeout)
+    return httpx2.AsyncClient(
+        transport=AsyncSealedTransport(session, inner, on_close), timeout=timeout
+    )
