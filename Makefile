@@ -137,7 +137,7 @@ wheels: setup ## build one wheel per role into dist/
 
 sbom: setup ## write a CycloneDX bill of materials for each image into dist/
 	@mkdir -p $(WHEELS)
-	@for role in gateway worker-cpu worker-gpu; do \
+	@for role in gateway owner worker-cpu worker-gpu; do \
 		$(BIN)/python docker/lock.py sbom $$role >$(WHEELS)/$$role.cdx.json || exit 1; \
 	done
 

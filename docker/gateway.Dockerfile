@@ -1,4 +1,4 @@
-# The gateway, with PostgreSQL's driver. Build from the repository's root:
+# The gateway, with PostgreSQL's driver and payments on TON. Build from the repository's root:
 #   docker build -f docker/gateway.Dockerfile --build-arg PYTHON_IMAGE=python@sha256:… .
 # Python 3.11 on Debian, by digest: a tag can be moved under you.
 ARG PYTHON_IMAGE
@@ -10,9 +10,11 @@ WORKDIR /src
 COPY LICENSE README.md pyproject.toml ./
 COPY requirements/dev.txt requirements/dev.txt
 COPY packaging/gateway packaging/gateway
+COPY packaging/ton packaging/ton
 COPY docker/install-role docker/lock.py docker/
 COPY bombyx bombyx
 COPY gateway gateway
+COPY ton ton
 COPY migrations migrations
 RUN BASE_IMAGE="$PYTHON_IMAGE" docker/install-role gateway /opt/bombyx
 RUN install -d -o 10001 -g 10001 -m 0700 /state

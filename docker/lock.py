@@ -35,7 +35,11 @@ class Role:
 
 ROLES: Final[Mapping[str, Role]] = {
     "build": Role(packages=("hatchling",)),
-    "gateway": Role(extras=("gateway", "postgres"), wheels=(".", "packaging/gateway")),
+    "gateway": Role(
+        extras=("gateway", "postgres", "ton"),
+        wheels=(".", "packaging/gateway", "packaging/ton"),
+    ),
+    "owner": Role(extras=("ton",), wheels=(".", "packaging/ton")),
     "worker-gpu": Role(extras=("worker",), wheels=(".", "packaging/worker")),
     "worker-cpu": Role(extras=("worker", "llamacpp"), wheels=(".", "packaging/worker")),
 }

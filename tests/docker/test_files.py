@@ -26,11 +26,13 @@ from tests.docker.image import (
     services,
     stages,
 )
+from ton.settings import TonSettings
 from worker.settings import WorkerSettings
 
 SETTINGS = {
     *(f"BOMBYX_GATEWAY_{name.upper()}" for name in GatewaySettings.model_fields),
     *(f"BOMBYX_WORKER_{name.upper()}" for name in WorkerSettings.model_fields),
+    *(f"BOMBYX_TON_{name.upper()}" for name in TonSettings.model_fields),
     "BOMBYX_STATE",
     "BOMBYX_CONFIG",
 }
@@ -42,8 +44,8 @@ OURS = [
 ]
 
 
-COMMANDS = ("db", "doctor", "gateway", "keys", "models", "policy", "worker")
-GROUPS = {"db", "keys", "models", "policy"}
+COMMANDS = ("db", "doctor", "gateway", "keys", "models", "owner", "policy", "worker")
+GROUPS = {"db", "keys", "models", "owner", "policy"}
 
 
 def named(path: Path) -> str:
@@ -214,8 +216,10 @@ def test_a_unit_is_locked_in(path: Path) -> None:
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
 @pytest.mark.parametrize("path", UNITS, ids=named)
 def test_systemd_understands_a_unit(path: Path, tmp_path: Path) -> None:
-    text = path.read_text(encoding="utf-8").replace(
-        "/opt/bombyx/bin/bombyx", shutil.which("true") or ""
+    text = re.sub(
+        r"/opt/bombyx(-owner)?/bin/bombyx",
+        shutil.which("true") or "",
+        path.read_text(encoding="utf-8"),
     )
     (tmp_path / path.name).write_text(text, encoding="utf-8")
     done = subprocess.run(

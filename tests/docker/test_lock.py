@@ -9,7 +9,7 @@ import pytest
 from tests.docker.image import DOCKER
 from tests.test_packaging import WEB_AND_DATABASE
 
-ROLES = ("build", "gateway", "worker-cpu", "worker-gpu")
+ROLES = ("build", "gateway", "owner", "worker-cpu", "worker-gpu")
 DEVELOPMENT = {"pytest", "mypy", "ruff", "hypothesis", "openai", "schemathesis", "coverage"}
 
 
@@ -38,6 +38,14 @@ def test_a_role_gets_pins_with_hashes_and_nothing_for_development(role: str) -> 
 def test_the_worker_gets_no_web_framework_and_no_database() -> None:
     assert not names("worker-gpu") & WEB_AND_DATABASE
     assert names("worker-cpu") - names("worker-gpu") == {"xllamacpp"}
+
+
+def test_who_is_paid_or_pays_gets_the_chain_and_the_worker_does_not() -> None:
+    chain = {"pytoniq-core", "pynacl"}
+    assert chain <= names("gateway")
+    assert chain <= names("owner")
+    assert not names("owner") & WEB_AND_DATABASE
+    assert "pytoniq-core" not in names("worker-gpu")
 
 
 def test_what_a_package_needs_comes_with_it() -> None:

@@ -79,6 +79,15 @@ def test_the_database_comes_up_to_date(images: dict[str, Image], tmp_path: Path)
     assert (tmp_path / "state/gateway.db").stat().st_uid == USER
 
 
+def test_the_gateway_can_be_paid_by_channel(images: dict[str, Image], tmp_path: Path) -> None:
+    script = "import gateway.channels.chain.side, ton.chain.opening, ton.channels.orders"
+    command = images["gateway"].command(
+        ["python", "-c", script], {"/var/lib/bombyx": tmp_path / "state"}, name="chain"
+    )
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_the_development_network_answers(images: dict[str, Image], tmp_path: Path) -> None:
     """In a network namespace, since the files name fixed ports."""
     done = subprocess.run(
