@@ -3,7 +3,7 @@
 python -m benchmarks [--rounds 3] [--json FILE] [--only CASE]
 
 The last row is the yardstick: divide by it to compare runs of different hours or machines. `turns`
-are of one that ran on the gateway's CPU in the same seconds: they repeat within a few per cent.
+are of one that ran on the gateway's CPU in the same seconds: they repeat to some 5 %.
 """
 
 import argparse

@@ -17,6 +17,7 @@ from bombyx.client.opening import PolicySource, open_session
 from bombyx.client.ratls.clients import wished_transport
 from bombyx.client.ratls.transport_httpx2 import AsyncAttestedTransport, AttestedTransport
 from bombyx.client.receipts import VerifiedAnswer
+from bombyx.client.shells import nothing
 from bombyx.errors import SetupError
 
 if TYPE_CHECKING:
@@ -58,7 +59,10 @@ def http_client(
         policy, AttestedTransport, limits=transport_httpx2.DEFAULT_LIMITS
     )
     return transport_httpx2.sealed_client(
-        session, timeout=timeout, transport=transport, on_close=session.close
+        session,
+        timeout=timeout,
+        transport=transport,
+        on_close=session.close if channel else nothing,
     )
 
 
@@ -86,7 +90,10 @@ def async_http_client(
         policy, AsyncAttestedTransport, limits=transport_httpx2.DEFAULT_LIMITS
     )
     return transport_httpx2.sealed_async_client(
-        session, timeout=timeout, transport=transport, on_close=session.close
+        session,
+        timeout=timeout,
+        transport=transport,
+        on_close=session.close if channel else nothing,
     )
 
 
@@ -115,7 +122,10 @@ def httpx_client(
     limits = library.DEFAULT_LIMITS
     transport = transport or wished_transport(policy, attested.AttestedTransport, limits=limits)
     client: httpx.Client = library.sealed_client(
-        session, timeout=timeout, transport=transport, on_close=session.close
+        session,
+        timeout=timeout,
+        transport=transport,
+        on_close=session.close if channel else nothing,
     )
     return client
 
@@ -146,7 +156,10 @@ def async_httpx_client(
     kind = attested.AsyncAttestedTransport
     transport = transport or wished_transport(policy, kind, limits=limits)
     client: httpx.AsyncClient = library.sealed_async_client(
-        session, timeout=timeout, transport=transport, on_close=session.close
+        session,
+        timeout=timeout,
+        transport=transport,
+        on_close=session.close if channel else nothing,
     )
     return client
 

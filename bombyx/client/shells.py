@@ -191,7 +191,8 @@ class AsyncShell:
     async def aclose(self) -> None:
         """Close the inner client's connections, then what else is over with it."""
         await self._client.aclose()
-        await asyncio.to_thread(self._on_close)
+        if self._on_close is not nothing:
+            await asyncio.to_thread(self._on_close)
 
 
 class SyncBody:
