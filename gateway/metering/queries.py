@@ -52,7 +52,8 @@ PROCESSES = (
     "SELECT slot, epoch, link_url, draining FROM process WHERE expires_at > NOW_MS ORDER BY slot"
 )
 
-FENCE = "SELECT slot FROM process WHERE slot = $1 AND epoch = $2 AND expires_at > NOW_MS"
+FENCE = "SELECT NOW_MS FROM process WHERE slot = $1 AND epoch = $2 AND expires_at > NOW_MS"
+"""The clock, for who still owns its slot."""
 
 _HOLDS = "('slots', 'nano')"
 """Allowances that end with their process, as leases do; the others end with their minute."""

@@ -95,6 +95,12 @@ def clock(connection: sqlite3.Connection) -> int:
     return now
 
 
+def _clock_of_owner(connection: sqlite3.Connection, slot: int, epoch: int) -> int | None:
+    """The database's clock, None for who no longer owns the slot."""
+    row = connection.execute(_FENCE, (slot, epoch)).fetchone()
+    return None if row is None else row[0]
+
+
 def _in(count: int) -> str:
     return "IN (" + ",".join("?" * count) + ")"
 
@@ -105,35 +111,39 @@ def read_claims(connection: sqlite3.Connection, cs: Sequence[bytes]) -> dict[byt
     return {row[0]: stored_claim(row) for row in rows}
 
 
-def claim(
+class SomeExist(Exception):
+    """Raised where a batch of claims holds one that exists: nothing of it was inserted."""
+
+
+def claim_new(
     connection: sqlite3.Connection, slot: int, epoch: int, batch: Sequence[NewClaim]
 ) -> list[Claimed | Conflict | Fenced]:
-    """Insert all rows at once; one by one only where some exist already."""
-    if connection.execute(_FENCE, (slot, epoch)).fetchone() is None:
-        stored = read_claims(connection, [row.c for row in batch])
-        return [Conflict(stored[row.c]) if row.c in stored else Fenced() for row in batch]
-    now = clock(connection)
-    connection.execute("SAVEPOINT batch")
-    if _insert(connection, slot, epoch, batch, now) != len(batch):
-        connection.execute("ROLLBACK TO batch")
-        return [_claim_one(connection, slot, epoch, row, now) for row in batch]
+    """Insert all rows at once; raises `SomeExist`, after which the transaction must go back."""
+    now = _clock_of_owner(connection, slot, epoch)
+    if now is None:
+        return claim_singly(connection, slot, epoch, batch)
+    rows = [_values(row, slot, epoch, now) for row in batch]
+    if _INSERT_CLAIMS.run(connection, rows) != len(rows):
+        raise SomeExist
     return [Claimed(row.c) for row in batch]
 
 
-def _claim_one(
-    connection: sqlite3.Connection, slot: int, epoch: int, row: NewClaim, now: int
-) -> Claimed | Conflict | Fenced:
-    stored = read_claims(connection, [row.c])
-    if row.c in stored:
-        return Conflict(stored[row.c])
-    _insert(connection, slot, epoch, [row], now)
-    return Claimed(row.c)
-
-
-def _insert(
-    connection: sqlite3.Connection, slot: int, epoch: int, batch: Sequence[NewClaim], now: int
-) -> int:
-    return _INSERT_CLAIMS.run(connection, [_values(row, slot, epoch, now) for row in batch])
+def claim_singly(
+    connection: sqlite3.Connection, slot: int, epoch: int, batch: Sequence[NewClaim]
+) -> list[Claimed | Conflict | Fenced]:
+    """Insert the rows that do not exist, and tell of those that do."""
+    now = _clock_of_owner(connection, slot, epoch)
+    answers: list[Claimed | Conflict | Fenced] = []
+    for row in batch:
+        stored = read_claims(connection, [row.c])
+        if row.c in stored:
+            answers.append(Conflict(stored[row.c]))
+        elif now is None:
+            answers.append(Fenced())
+        else:
+            _INSERT_CLAIMS.run(connection, [_values(row, slot, epoch, now)])
+            answers.append(Claimed(row.c))
+    return answers
 
 
 def _values(row: NewClaim, slot: int, epoch: int, now: int) -> tuple[Any, ...]:
@@ -156,10 +166,10 @@ def claim_by_channel(
     """Hold what channels cover and insert those claims: there is one writer, so reading is safe."""
     stored = read_claims(connection, [one.claim.c for one in batch])
     plan = Reserves()
-    if connection.execute(_FENCE, (slot, epoch)).fetchone() is not None:
+    now = _clock_of_owner(connection, slot, epoch)
+    if now is not None:
         rows = _channels(connection, (one.claim.channel for one in batch))
         plan = plan_reserves((one for one in batch if one.claim.c not in stored), rows)
-        now = clock(connection)
         claims = [one.claim for one in plan.held.values()]
         _INSERT_CHANNEL_CLAIMS.run(
             connection, [(*_values(row, slot, epoch, now), row.channel) for row in claims]
@@ -180,7 +190,7 @@ def grant(
     processes: int,
 ) -> Granted | Shortage | Fenced:
     """Enlarge a lease."""
-    if connection.execute(_FENCE, (slot, epoch)).fetchone() is None:
+    if _clock_of_owner(connection, slot, epoch) is None:
         return Fenced()
     row = connection.execute(_AVAILABLE, (account, slot)).fetchone()
     available, elsewhere = row or (0, 0)
@@ -203,9 +213,10 @@ def ration(
     processes: int,
 ) -> Rationed | Fenced:
     """Enlarge a key's allowances."""
-    if connection.execute(_FENCE, (slot, epoch)).fetchone() is None:
+    now = _clock_of_owner(connection, slot, epoch)
+    if now is None:
         return Fenced()
-    asked = Asked(slot, epoch, needs, processes, clock(connection))
+    asked = Asked(slot, epoch, needs, processes, now)
     limits = connection.execute(_KEY_LIMITS, (key,)).fetchone()
     if limits is None:
         return unlimited(asked)

@@ -116,9 +116,14 @@ class SqliteStore(SharedQueries):
         self, slot: int, epoch: int, batch: Sequence[NewClaim]
     ) -> list[Claimed | Conflict | Fenced]:
         """Commit claims."""
-        return await self._quick(
-            lambda connection: sqlite_books.claim(connection, slot, epoch, batch)
-        )
+        try:
+            return await self._quick(
+                lambda connection: sqlite_books.claim_new(connection, slot, epoch, batch)
+            )
+        except sqlite_books.SomeExist:
+            return await self._quick(
+                lambda connection: sqlite_books.claim_singly(connection, slot, epoch, batch)
+            )
 
     async def claim_by_channel(
         self, slot: int, epoch: int, batch: Sequence[ChannelClaim]

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, TypeAlias, TypeVar
 
 from bombyx.errors import StoreBusy
@@ -34,7 +35,8 @@ class SqliteThread:
     def __init__(self, path: Path) -> None:
         self._connection = connect_sqlite(path)
         self._queues: dict[Survives, deque[_Job]] = {level: deque() for level in Survives}
-        self._ready = threading.Condition()
+        self._tokens: SimpleQueue[None] = SimpleQueue()
+        """One for each job, and one when the thread is to end: waiting for it costs no Python."""
         self._closing = False
         self._level = Survives.POWER
         self._thread = threading.Thread(target=self._work, name="bombyx-sqlite", daemon=True)
@@ -57,11 +59,10 @@ class SqliteThread:
         return await future
 
     def _put(self, job: _Job) -> None:
-        with self._ready:
-            if self._closing:
-                raise StoreBusy("the database is closed")
-            self._queues[job[1]].append(job)
-            self._ready.notify()
+        if self._closing:
+            raise StoreBusy("the database is closed")
+        self._queues[job[1]].append(job)
+        self._tokens.put(None)
 
     def _work(self) -> None:
         while (job := self._next()) is not None:
@@ -69,14 +70,11 @@ class SqliteThread:
         self._connection.close()
 
     def _next(self) -> _Job | None:
-        with self._ready:
-            while True:
-                for queue in self._queues.values():
-                    if queue:
-                        return queue.popleft()
-                if self._closing:
-                    return None
-                self._ready.wait()
+        self._tokens.get()
+        for queue in self._queues.values():
+            if queue:
+                return queue.popleft()
+        return None
 
     def _transact(self, job: Callable[[sqlite3.Connection], T], survives: Survives) -> T:
         connection = self._connection
@@ -100,9 +98,9 @@ class SqliteThread:
 
     async def close(self) -> None:
         """Do what is queued, then stop."""
-        with self._ready:
+        if not self._closing:
             self._closing = True
-            self._ready.notify()
+            self._tokens.put(None)
         await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
 
 
