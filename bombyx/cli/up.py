@@ -1,6 +1,7 @@
 """`bombyx up`: a whole network on this machine, until Ctrl-C."""
 
 import contextlib
+import datetime as dt
 import sys
 import time
 from collections import deque
@@ -143,7 +144,7 @@ def _show(network: Network, notes: _Notes) -> None:
 
     notes.recent.clear()
     notes.is_shown = True
-    figures, asked = Figures(), 0.0
+    figures, asked = Figures(dt.datetime.now(dt.UTC).date().isoformat()), 0.0
     figures.begin(network.books)
     with Live(refresh_per_second=4) as live:
         while True:

@@ -9,6 +9,7 @@ from bombyx.errors import GatewayUnreachable, RemoteError
 
 _SECONDS = 5.0
 _OK, _ACCEPTED = 200, 202
+_USAGE_PAGE = 1000
 
 
 class Books:
@@ -48,6 +49,17 @@ class Books:
     def ledger(self, limit: int = 100) -> dict[str, Any]:
         """The latest entries of all accounts, and the sum of the whole ledger."""
         return self._get(f"/admin/v1/ledger?limit={limit}", self._admin_key)
+
+    def usage(self, since: str) -> list[dict[str, Any]]:
+        """What was billed from a day on (YYYY-MM-DD, UTC), by day, account, key, tier and model."""
+        rows: list[dict[str, Any]] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            asked = {"from": since, "limit": _USAGE_PAGE} | ({"cursor": cursor} if cursor else {})
+            page = self._get(f"/admin/v1/usage?{urlencode(asked)}", self._admin_key)
+            rows += page["usage"]
+            cursor = page.get("next_cursor")
+        return rows
 
     def channels(self) -> list[dict[str, Any]]:
         """The account's payment channels, the newest first; `RemoteError` without a chain."""

@@ -4,6 +4,7 @@ import contextlib
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from rich.console import Group
 from rich.table import Table
@@ -11,7 +12,7 @@ from rich.text import Text
 
 from bombyx.cli.network.books import Books
 from bombyx.cli.network.supervisor import Post
-from bombyx.errors import RemoteError
+from bombyx.errors import GatewayUnreachable, RemoteError
 
 SHOWN_RECEIPTS = 5
 SHOWN_NOTES = 3
@@ -41,34 +42,75 @@ class Channel:
     claimed: int
 
 
-@dataclass(slots=True)
-class Figures:
-    """What was used since we started: counts, and the last few requests."""
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """Requests, their tokens and what they cost."""
 
     requests: int = 0
     prompt: int = 0
     completion: int = 0
     charge_nano: int = 0
+
+    @classmethod
+    def of(cls, rows: Sequence[dict[str, Any]]) -> "Sum":
+        """Of rows of usage."""
+        return cls(
+            requests=sum(int(row["requests"]) for row in rows),
+            prompt=sum(int(row["prompt_tokens"]) for row in rows),
+            completion=sum(int(row["completion_tokens"]) for row in rows),
+            charge_nano=sum(int(row["charge_nano"]) for row in rows),
+        )
+
+    def less(self, other: "Sum") -> "Sum":
+        """What came since `other`."""
+        return Sum(
+            self.requests - other.requests,
+            self.prompt - other.prompt,
+            self.completion - other.completion,
+            self.charge_nano - other.charge_nano,
+        )
+
+
+@dataclass(slots=True)
+class Figures:
+    """What was used since we started: sums, and the last few requests."""
+
+    since: str
+    """The day of the start, YYYY-MM-DD in UTC."""
+    used: Sum = Sum()
     last: deque[Use] = field(default_factory=lambda: deque(maxlen=SHOWN_RECEIPTS))
-    newest: int = -1
-    """The latest ledger entry that was counted."""
     channels: list[Channel] = field(default_factory=list)
     """The newest first."""
+    _before: Sum | None = None
+    """What the day had seen before; None until a gateway said so."""
+    _newest: int = -1
+    """The latest ledger entry that was looked at."""
 
     def begin(self, books: Books) -> None:
         """Count from here on: a network that is started again has a past."""
         with contextlib.suppress(RemoteError):
             entries = books.ledger(limit=1)["entries"]
-            self.newest = max((int(entry["id"]) for entry in entries), default=-1)
+            self._newest = max((int(entry["id"]) for entry in entries), default=-1)
+            self._before = Sum.of(books.usage(self.since))
 
     def follow(self, books: Books) -> None:
-        """Read what was charged since; nothing new where the gateway is away."""
+        """Read what was used since; nothing new where the gateway is away."""
+        if self._before is None:
+            self.begin(books)
+            return
         with contextlib.suppress(RemoteError):
+            self.used = Sum.of(books.usage(self.since)).less(self._before)
             entries = books.ledger(limit=_PAGE)["entries"]
-            for entry in sorted(entries, key=lambda entry: int(entry["id"])):
-                if int(entry["id"]) > self.newest and entry["kind"] == "charge":
-                    self._count(books, str(entry["txn"]))
-                self.newest = max(self.newest, int(entry["id"]))
+            fresh = {int(entry["id"]): entry for entry in entries}
+            charges = [
+                number
+                for number, entry in sorted(fresh.items())
+                if number > self._newest and entry["kind"] == "charge"
+            ]
+            for number in charges[-SHOWN_RECEIPTS:]:
+                self._show(books, str(fresh[number]["txn"]))
+                self._newest = number
+            self._newest = max(self._newest, *fresh, -1)
 
     def look(self, books: Books) -> None:
         """How the account's payment channels stand; as before where the gateway is away."""
@@ -84,24 +126,26 @@ class Figures:
                 for one in books.channels()[:SHOWN_CHANNELS]
             ]
 
-    def _count(self, books: Books, c: str) -> None:
-        answer = books.receipt_of(c)  # first: where it fails, all of the entry is for the next look
-        self.requests += 1
+    def _show(self, books: Books, c: str) -> None:
+        try:
+            answer = books.receipt_of(c)
+        except GatewayUnreachable:
+            raise
+        except RemoteError:
+            return  # of an account whose key we do not have
         receipt = answer.get("receipt")
         if not isinstance(receipt, dict):
             return
         statement = receipt["statement"]
-        use = Use(
-            id=str(answer["id"]),
-            model=str(statement["model"]),
-            prompt=int(statement["tokens"]["prompt"]),
-            completion=int(statement["tokens"]["completion"]),
-            charge_nano=int(statement["charge_nano"]),
+        self.last.append(
+            Use(
+                id=str(answer["id"]),
+                model=str(statement["model"]),
+                prompt=int(statement["tokens"]["prompt"]),
+                completion=int(statement["tokens"]["completion"]),
+                charge_nano=int(statement["charge_nano"]),
+            )
         )
-        self.prompt += use.prompt
-        self.completion += use.completion
-        self.charge_nano += use.charge_nano
-        self.last.append(use)
 
 
 def dashboard(
@@ -128,9 +172,10 @@ def _processes(posts: Sequence[Post], now: float) -> Table:
 
 
 def _totals(figures: Figures) -> Text:
+    used = figures.used
     return Text(
-        f"\n{figures.requests} requests, {figures.prompt} tokens in, "
-        f"{figures.completion} out, {figures.charge_nano} nano charged\n"
+        f"\n{used.requests} requests, {used.prompt} tokens in, "
+        f"{used.completion} out, {used.charge_nano} nano charged\n"
     )
 
 

@@ -15,7 +15,7 @@ from bombyx.cli.network.books import Books
 from bombyx.cli.network.fetching import MODEL_BYTES, size_of, watched
 from bombyx.cli.network.snippet import curl_snippet, python_snippet
 from bombyx.cli.network.supervisor import Supervisor
-from bombyx.cli.network.view import Figures, dashboard
+from bombyx.cli.network.view import SHOWN_RECEIPTS, Figures, Sum, dashboard
 from bombyx.errors import GatewayUnreachable, RemoteError
 from tests.bombyx.cli.network.stand_in import READY, STAY, recipe
 
@@ -27,9 +27,9 @@ class Gateway(BaseHTTPRequestHandler):
     keys: ClassVar[dict[str, str]] = {}
 
     def do_GET(self) -> None:
-        path = self.path.partition("?")[0]
+        path, _, query = self.path.partition("?")
         self.keys[path] = self.headers["authorization"]
-        known = self.answers.get(path)
+        known = self.answers.get(f"{path}?cursor" if "cursor=" in query else path)
         body = json.dumps(known).encode()
         self.send_response(404 if known is None else 200)
         self.send_header("content-length", str(len(body)))
@@ -69,51 +69,89 @@ def channel(name: str) -> dict[str, Any]:
     return {"channel": name, "state": "open", **told}
 
 
-def test_only_what_was_charged_since_the_start_is_counted(books: Books) -> None:
-    Gateway.answers = {"/admin/v1/ledger": {"entries": [entry(3, "charge")]}}
-    figures = Figures()
+def used(requests: int, prompt: int = 0, completion: int = 0, charge: int = 0) -> dict[str, Any]:
+    row = {"requests": requests, "prompt_tokens": prompt, "completion_tokens": completion}
+    return {"usage": [{**row, "charge_nano": str(charge)}], "next_cursor": None}
+
+
+DAY = "2026-11-23"
+
+
+def started(books: Books, *, newest: int = -1, before: int = 0) -> Figures:
+    entries = [entry(newest, "charge")] if newest >= 0 else []
+    Gateway.answers = {"/admin/v1/ledger": {"entries": entries}, "/admin/v1/usage": used(before)}
+    figures = Figures(DAY)
     figures.begin(books)
+    return figures
+
+
+def test_only_what_was_used_since_the_start_is_counted(books: Books) -> None:
+    figures = started(books, newest=3, before=10)
     entries = [entry(number, kind) for number, kind in ((5, "fee"), (4, "charge"), (3, "charge"))]
     Gateway.answers = {
+        "/admin/v1/usage": used(11, 7, 5, 3),
         "/admin/v1/ledger": {"entries": entries},
         "/v1/receipts": receipt("0123456789abcdef"),
     }
+    Gateway.keys.clear()
     figures.follow(books)
     figures.follow(books)
-    assert (figures.requests, figures.prompt, figures.completion) == (1, 7, 5)
-    assert figures.charge_nano == 3
+    assert figures.used == Sum(1, 7, 5, 3)
     assert [use.id for use in figures.last] == ["0123456789abcdef"]
-    assert Gateway.keys == {"/admin/v1/ledger": "Bearer admin", "/v1/receipts": "Bearer mine"}
+    admin = ("/admin/v1/ledger", "/admin/v1/usage")
+    assert Gateway.keys == dict.fromkeys(admin, "Bearer admin") | {"/v1/receipts": "Bearer mine"}
 
 
-def test_a_charge_without_a_receipt_counts_as_a_request(books: Books) -> None:
+def test_what_comes_faster_than_one_looks_is_counted_all_the_same(books: Books) -> None:
+    figures = started(books)
     Gateway.answers = {
+        "/admin/v1/usage": used(1000, 7000, 5000, 3000),
+        "/admin/v1/ledger": {"entries": [entry(2900 + n, "charge") for n in range(100)]},
+        "/v1/receipts": receipt("0123456789abcdef"),
+    }
+    figures.follow(books)
+    assert figures.used == Sum(1000, 7000, 5000, 3000)
+    assert len(figures.last) == SHOWN_RECEIPTS
+
+
+def test_usage_is_read_to_its_last_page(books: Books) -> None:
+    figures = started(books)
+    first = {**used(2, 1, 1, 1), "next_cursor": "more"}
+    Gateway.answers["/admin/v1/usage"] = first
+    Gateway.answers["/admin/v1/usage?cursor"] = used(3, 1, 1, 1)
+    figures.follow(books)
+    assert figures.used == Sum(5, 2, 2, 2)
+
+
+def test_a_charge_without_a_receipt_of_ours_is_counted_and_not_shown(books: Books) -> None:
+    figures = started(books)
+    Gateway.answers = {
+        "/admin/v1/usage": used(2),
         "/admin/v1/ledger": {"entries": [entry(1, "charge")]},
         "/v1/receipts": {"id": "x", "state": "settled"},
     }
-    figures = Figures()
     figures.follow(books)
-    assert (figures.requests, figures.prompt, list(figures.last)) == (1, 0, [])
-
-
-def test_a_charge_whose_receipt_cannot_be_had_yet_is_counted_once(books: Books) -> None:
-    Gateway.answers = {"/admin/v1/ledger": {"entries": [entry(1, "charge")]}}
-    figures = Figures()
+    assert (figures.used.requests, list(figures.last)) == (2, [])
+    del Gateway.answers["/v1/receipts"]  # of another account: 404
+    Gateway.answers["/admin/v1/ledger"] = {"entries": [entry(2, "charge")]}
     figures.follow(books)
-    figures.follow(books)
-    assert figures.requests == 0
+    Gateway.answers["/admin/v1/ledger"] = {"entries": [entry(3, "charge")]}
     Gateway.answers["/v1/receipts"] = receipt("0123456789abcdef")
     figures.follow(books)
-    figures.follow(books)
-    assert (figures.requests, figures.prompt) == (1, 7)
+    assert len(figures.last) == 1
 
 
-def test_a_gateway_that_is_away_changes_nothing(books: Books) -> None:
+def test_a_gateway_that_is_away_changes_nothing_and_is_asked_again(books: Books) -> None:
     Gateway.answers = {}
-    figures = Figures()
+    figures = Figures(DAY)
     figures.begin(books)
     figures.follow(books)
-    assert figures.requests == 0
+    assert figures.used == Sum()
+    Gateway.answers = {"/admin/v1/ledger": {"entries": []}, "/admin/v1/usage": used(4)}
+    figures.follow(books)
+    Gateway.answers["/admin/v1/usage"] = used(6)
+    figures.follow(books)
+    assert figures.used.requests == 2
 
 
 def test_what_a_gateway_does_not_answer_is_told(books: Books) -> None:
@@ -132,12 +170,13 @@ def test_what_a_gateway_does_not_answer_is_told(books: Books) -> None:
 def test_the_view_shows_processes_use_receipts_and_what_happened(
     tmp_path: Path, books: Books
 ) -> None:
+    figures = started(books)
     Gateway.answers = {
+        "/admin/v1/usage": used(1, 7, 5, 3),
         "/admin/v1/ledger": {"entries": [entry(1, "charge")]},
         "/v1/receipts": receipt("0123456789abcdef"),
         "/v1/channels": {"data": [channel("fedcba9876543210")]},
     }
-    figures = Figures()
     figures.follow(books)
     figures.look(books)
     supervisor = Supervisor(print)
