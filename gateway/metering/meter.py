@@ -361,7 +361,7 @@ class Meter:
 
 def _check_epoch(grip: Grip | None, epoch: int) -> None:
     """What a key's limits lent must be of the claim's own epoch; raises `Overloaded`."""
-    if grip is not None and grip.rationed and grip.epoch != epoch:
+    if grip is not None and not grip.holds_in(epoch):
         raise Overloaded("this gateway lost its leases; try again")
 
 

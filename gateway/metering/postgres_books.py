@@ -14,7 +14,7 @@ from gateway.metering import queries
 from gateway.metering.channel_plan import Reserves, plan_reserves, restored
 from gateway.metering.port import ORPHAN_SLOT, grant_size
 from gateway.metering.queries import for_postgres, stored_claim
-from gateway.metering.rationing import Asked, plan_ration, unlimited
+from gateway.metering.rationing import NANO, SLOTS, Asked, plan_ration, unlimited
 from gateway.metering.rows import (
     Amounts,
     ChannelClaim,
@@ -104,8 +104,8 @@ async def ration(
 ) -> Rationed | Fenced:
     """Enlarge a key's allowances.
 
-    What is held is read before what was spent: a settlement in between, which moves one to the
-    other, then counts twice for a moment and never not at all.
+    What is held is read before what was spent and what strays: a settlement in between, or the end
+    of a loan, which moves one to the other, then counts twice for a moment and never not at all.
     """
     if await connection.fetchval(sql.FENCE, slot, epoch) is None:
         return Fenced()
@@ -115,10 +115,13 @@ async def ration(
     if limits is None:
         return unlimited(asked)
     held = await connection.fetch(queries.HELD, key, asked.minute)
-    spent = 0
-    if limits[3] is not None:
+    strays = spent = 0
+    if limits[SLOTS] is not None:
+        strays = await connection.fetchval(queries.STRAYS, key)
+    if limits[NANO] is not None:
         spent = await connection.fetchval(queries.SPENT, key, asked.month_day)
-    plan = plan_ration(asked, tuple(limits), [tuple(row) for row in held], spent)
+    rows = [tuple(row) for row in held]
+    plan = plan_ration(asked, tuple(limits), rows, strays=strays, spent=spent)
     for kind, term, amount in plan.grants:
         await connection.execute(queries.GRANT_ALLOWANCE, key, kind, slot, term, amount)
     if plan.grants:

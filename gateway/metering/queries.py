@@ -127,6 +127,14 @@ SELECT COALESCE((SELECT CAST(SUM(u.charge_nano) AS bigint) FROM usage_day u
 """
 """What this month cost so far, and reserves of open claims that no allowance covers."""
 
+STRAYS = """
+SELECT COUNT(*) FROM claim c
+WHERE c.account = (SELECT account FROM api_key WHERE id = $1) AND c.key = $1 AND c.state = 'open'
+    AND NOT EXISTS (SELECT 1 FROM allowance a
+        WHERE a.key = c.key AND a.kind = 'slots' AND a.slot = c.slot AND a.term = c.epoch)
+"""
+"""Requests that outlived what their process was lent: it was killed, stopped or cut off."""
+
 GRANT_ALLOWANCE = """
 INSERT INTO allowance (key, kind, slot, term, granted) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (key, kind, slot) DO UPDATE SET term = excluded.term, granted = excluded.granted

@@ -1,7 +1,8 @@
 """How much of a key's limits a process is lent (SPEC 5.7). Pure; both stores execute the plan.
 
 The store has locked the key's limits and read what all processes hold of them. At any time a limit
-is at least what is held plus, of the budget, what was spent: so it holds whatever is killed.
+is at least what is held plus, of the budget, what was spent and, of requests at once, those that
+outlived their process's loan: so it holds whatever is killed.
 """
 
 import datetime as dt
@@ -67,10 +68,15 @@ def plan_ration(
     asked: Asked,
     limits: Sequence[int | None],
     held: Iterable[tuple[str, int, int]],
+    *,
+    strays: int,
     spent: int,
 ) -> RationPlan:
-    """Decide on all kinds at once; `held` is (kind, slot, granted) of terms that are not over."""
-    everywhere, elsewhere = [0, 0, 0, spent], [0, 0, 0, 0]
+    """Decide on all kinds at once; `held` is (kind, slot, granted) of terms that are not over.
+
+    `strays` run at once and `spent` nano are used up outside of any loan.
+    """
+    everywhere, elsewhere = [0, 0, strays, spent], [0, 0, 0, 0]
     for kind, slot, granted in held:
         everywhere[KINDS.index(kind)] += granted
         if slot != asked.slot:

@@ -21,10 +21,7 @@ SLOT_RETRY_MS = 1000
 
 
 class Ration:
-    """One key in this process: what is free of each of `KINDS`, and until when.
-
-    `free` of slots may be negative: requests that outlived an epoch still run.
-    """
+    """One key in this process: what is free of each of `KINDS`, and until when."""
 
     __slots__ = (
         "_clock",
@@ -36,7 +33,6 @@ class Ration:
         "left",
         "limits",
         "recalled",
-        "running",
         "term",
         "until",
     )
@@ -50,7 +46,6 @@ class Ration:
         self.term = 0
         self.until = 0.0
         self.epoch = 0
-        self.running = 0
         self.recalled = False
         self.denied: dict[int, tuple[float, int]] = {}
         """By kind: until when, and from which need on."""
@@ -78,10 +73,10 @@ class Ration:
         )
 
     def enter_epoch(self, epoch: int) -> None:
-        """What was held ended with the older epoch; what runs, runs on."""
+        """What was held ended with the older epoch; what still runs the database counts."""
         if epoch != self.epoch:
             self.epoch = epoch
-            self.free[SLOTS], self.free[NANO] = -self.running, 0
+            self.free[SLOTS] = self.free[NANO] = 0
 
     def take(self, needs: Amounts) -> None:
         """It is covered."""
@@ -122,9 +117,11 @@ class Ration:
 class Grip:
     """Tokens and nano taken for one claim; settled once by what was signed."""
 
-    __slots__ = ("epoch", "nano", "ration", "term", "tokens")
+    __slots__ = ("_entered", "epoch", "nano", "ration", "term", "tokens")
 
-    def __init__(self, ration: Ration, needs: Amounts) -> None:
+    def __init__(self, ration: Ration, needs: Amounts, *, entered: int | None) -> None:
+        self._entered = entered
+        """The epoch of the slot that the request holds, if it holds one."""
         self.ration = ration
         self.epoch = ration.epoch
         self.term = ration.term
@@ -135,6 +132,12 @@ class Grip:
     def rationed(self) -> bool:
         """Whether the claim's reserve was taken out of a budget."""
         return self.nano > 0
+
+    def holds_in(self, epoch: int) -> bool:
+        """Whether slot and budget were lent for this epoch: older loans went to others."""
+        if self._entered is not None and self._entered != epoch:
+            return False
+        return not self.rationed or self.epoch == epoch
 
     def settle(self, charge: int, tokens: int | None) -> None:
         """Give back what was not used; None where the counts are not known here."""
@@ -152,27 +155,27 @@ class Grip:
 class Entry:
     """One request of a limited key, from its admission to its end."""
 
-    __slots__ = ("_left", "_rations", "_slot", "ration")
+    __slots__ = ("_epoch", "_left", "_rations", "_slot", "ration")
 
     def __init__(self, rations: "Rations", ration: Ration, needs: Amounts) -> None:
         self._rations = rations
         self.ration = ration
         self._slot = needs[SLOTS]
+        self._epoch = ration.epoch
         self._left = False
-        ration.running += self._slot
 
     async def reserve(self, *, tokens: int, nano: int) -> Grip:
         """Before a claim: the most that it may use. Raises as `Rations.enter` does."""
         needs = self.ration.mask((0, tokens, 0, nano))
         await self._rations.acquire(self.ration, needs)
-        return Grip(self.ration, needs)
+        return Grip(self.ration, needs, entered=self._epoch if self._slot else None)
 
     def leave(self) -> None:
         """The request is over; once."""
         if not self._left:
             self._left = True
-            self.ration.running -= self._slot
-            self.ration.free[SLOTS] += self._slot
+            if self.ration.epoch == self._epoch:
+                self.ration.free[SLOTS] += self._slot
 
 
 class Rations:

@@ -13,7 +13,7 @@ from gateway.metering import queries
 from gateway.metering.channel_plan import Answer, Reserves, answers, plan_reserves, restored
 from gateway.metering.port import ORPHAN_SLOT, grant_size
 from gateway.metering.queries import for_sqlite, stored_claim
-from gateway.metering.rationing import Asked, plan_ration, unlimited
+from gateway.metering.rationing import NANO, SLOTS, Asked, plan_ration, unlimited
 from gateway.metering.rows import (
     Amounts,
     ChannelClaim,
@@ -52,6 +52,7 @@ _LEASE_ROOM = for_sqlite(queries.LEASE_ROOM)
 _KEY_LIMITS = for_sqlite(queries.KEY_LIMITS)
 _HELD = for_sqlite(queries.HELD)
 _SPENT = for_sqlite(queries.SPENT)
+_STRAYS = for_sqlite(queries.STRAYS)
 _GRANT_ALLOWANCE = for_sqlite(queries.GRANT_ALLOWANCE)
 _SET_KEY_RECALL = for_sqlite(queries.SET_KEY_RECALL)
 _CLEAR_KEY_RECALL = for_sqlite(queries.CLEAR_KEY_RECALL)
@@ -221,10 +222,12 @@ def ration(
     if limits is None:
         return unlimited(asked)
     held = connection.execute(_HELD, (key, asked.minute)).fetchall()
-    spent = 0
-    if limits[3] is not None:
+    strays = spent = 0
+    if limits[SLOTS] is not None:
+        strays = connection.execute(_STRAYS, (key,)).fetchone()[0]
+    if limits[NANO] is not None:
         spent = connection.execute(_SPENT, (key, asked.month_day)).fetchone()[0]
-    plan = plan_ration(asked, limits, held, spent)
+    plan = plan_ration(asked, limits, held, strays=strays, spent=spent)
     for kind, term, amount in plan.grants:
         connection.execute(_GRANT_ALLOWANCE, (key, kind, slot, term, amount))
     if plan.grants:

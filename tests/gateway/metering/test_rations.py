@@ -171,20 +171,68 @@ async def test_requests_at_once_hold_over_all_processes_and_come_back(site: Site
             ration.denied.clear()  # as if the half second had passed
 
 
-async def test_what_runs_counts_on_in_a_new_epoch(site: Site) -> None:
-    """As after SIGSTOP: the process was fenced, its requests still run."""
-    await site.limit(slots=2)
-    running = [await site.enter(0), await site.enter(0)]
+async def reaped(site: Site) -> None:
+    """As with SIGSTOP: process 0 is silent for a minute, and the others take what it was lent."""
     await samples.age(site.url, 60_000)
     for meter in site.meters[1:]:
         await meter.renew()
     await site.meters[1].reap()
+
+
+@pytest.mark.spec("5.7-a")
+async def test_what_outlives_its_process_counts_until_it_is_settled(site: Site) -> None:
+    await site.limit(slots=2)
+    running = [await site.claim(0), await site.claim(0)]
+    await reaped(site)
     site.clock.seconds += 60
+    for process in range(3):
+        with pytest.raises(RateLimited):
+            await site.enter(process)
+    await site.meters[1].settle(samples.nothing(running[0]))
+    for process in range(3):
+        site.ration(process).denied.clear()
+    await site.enter(1)
+    for process in range(3):
+        with pytest.raises(RateLimited):
+            await site.enter(process)
+
+
+@pytest.mark.spec("5.7-b")
+@pytest.mark.parametrize("pays", ["account", "channel"])
+async def test_who_entered_in_an_older_epoch_claims_nothing_in_the_next(
+    site: Site, pays: str
+) -> None:
+    await site.limit(slots=2)
+    early = [await site.enter(0), await site.enter(0)]
+    await reaped(site)
+    late = [await site.enter(1), await site.enter(1)]
+    site.clock.seconds += 60
+    meter = site.meters[0]
+    for number, entry in enumerate(early):
+        new = samples.new_claim(number, key=site.key)
+        grip = await entry.reserve(tokens=0, nano=RESERVE)
+        with pytest.raises(Overloaded):
+            await (
+                meter.claim(new, grip)
+                if pays == "account"
+                else meter.claim_by_channel(new, None, grip)
+            )
+        assert await site.store.find_claims([new.c]) == {}
+        entry.leave()
     with pytest.raises(RateLimited):
-        await site.enter(0)
-    running[0].leave()
-    site.ration(0).denied.clear()
-    await site.enter(0)
+        await site.enter(0)  # what left was lent by nobody any more
+    for entry in late:
+        entry.leave()
+
+
+async def test_what_a_living_process_was_lent_is_not_counted_twice(site: Site) -> None:
+    await site.limit(slots=2)
+    entry = await site.enter(0)
+    grip = await entry.reserve(tokens=0, nano=RESERVE)
+    await site.meters[0].claim(samples.new_claim(0, key=site.key), grip)
+    await site.enter(1)
+    with pytest.raises(RateLimited):
+        await site.enter(2)
 
 
 async def test_a_budget_holds_to_the_nano_and_counts_what_was_charged(site: Site) -> None:
@@ -299,7 +347,7 @@ def test_a_grant_covers_the_need_and_never_more_than_is_left(processes: int) -> 
     for left in (1, 2, 5, 100):
         for need in range(1, left + 1):
             asked = Asked(0, 1, (need, need, need, need), processes, 0)
-            plan = plan_ration(asked, (left, left, left, None), [], 0)
+            plan = plan_ration(asked, (left, left, left, None), [], strays=0, spent=0)
             assert plan.answer.granted is not None
             for amount in plan.answer.granted[:3]:
                 assert need <= amount <= left
