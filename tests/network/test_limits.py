@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.accounts.repository import Accounts
+from gateway.metering.rationing import SLOTS
 from gateway.metering.rows import KeyLimits
 from tests.network.harness import MODEL, Network
 from tests.network.requests import bearer, body, directory, error_of, http, post, seal
@@ -98,7 +99,7 @@ async def test_requests_at_once_come_back_when_they_end(shared: Network, tier: s
         for answer in answers:
             assert answer.status_code == 200 or error_of(answer) == (429, "rate_limit_exceeded")
         ration = shared.context.meter.rations.of(named, KeyLimits(slots=2))
-        assert ration.running == 0
+        assert ration.free[SLOTS] + ration.left[SLOTS] == 2
         ration.denied.clear()
 
 
